@@ -247,12 +247,9 @@ def require_instance(name: str, value: object, kind: type) -> None:
 Checks = Literal["shape", "strict"]
 
 
-class Options(TypedDict, total=False):
-    """The arguments of ``Paystar``, each of which overrides the environment in ``Paystar.from_env``."""
+class Settings(TypedDict, total=False):
+    """The keyword-only arguments of ``Paystar``."""
 
-    application: Application | None
-    gateway: Gateway | None
-    wallet: Wallet | None
     base_url: str
     timeout: float
     max_retries: int
@@ -266,3 +263,11 @@ class Options(TypedDict, total=False):
     middleware: Sequence[Middleware]
     clock: Clock | None
     on_event: OnEvent | None
+
+
+class Options(Settings, total=False):
+    """The arguments of ``Paystar``, each of which overrides the environment in ``Paystar.from_env``."""
+
+    application: Application | None
+    gateway: Gateway | None
+    wallet: Wallet | None

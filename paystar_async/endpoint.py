@@ -135,6 +135,27 @@ class Dispatch:
 
 
 @define(kw_only=True)
+class Observation:
+    """The shape of a response, without any value of it: what ``Request.observe`` is called with.
+
+    Attributes:
+        endpoint: the endpoint's id (``transfers.settle``).
+        http_status: the HTTP status.
+        status: the envelope's status if the reference lists it, otherwise ``other``; None without an envelope status.
+        sent: ``none``, ``one`` or ``several``: the transfers of the request.
+        shape: the shape of the whole body as JSON text, see ``values.shapes``.
+        facts: comparisons, each a name and a word, such as ``order: newest first``.
+    """
+
+    endpoint: str
+    http_status: int
+    status: int | str | None
+    sent: Literal["none", "one", "several"]
+    shape: str
+    facts: dict[str, str]
+
+
+@define(kw_only=True)
 class Request(Generic[T_co]):
     """A call that passes through the middleware stack.
 
@@ -147,6 +168,7 @@ class Request(Generic[T_co]):
         attempt: 1 for the first try.
         key: the bearer key, or the refresh token on an endpoint that refreshes a key; set by the auth middleware.
         before_send: called right before the first byte is sent; an exception keeps the request from being sent.
+        observe: called with the shape of each response, also of a refusal and of a key refresh; set by a middleware.
         dispatch: the record of what the call has sent, shared by all copies of the request.
     """
 
@@ -158,6 +180,7 @@ class Request(Generic[T_co]):
     attempt: int = 1
     key: Secret | None = None
     before_send: Callable[[], None] | None = field(default=None, repr=False, eq=False)
+    observe: Callable[[Observation], None] | None = field(default=None, repr=False, eq=False)
     dispatch: Dispatch = field(factory=Dispatch, repr=False, eq=False)
 
     def replace(self, **changes: Any) -> "Request[T_co]":

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from paystar_async.client import Paystar
     from paystar_async.sandbox import Sandbox
     from paystar_async.sandbox.clock import SandboxClock
+    from paystar_async.sandbox.server import SwitchableApp
     from paystar_async.transport.engine import Engine, Headers
     from paystar_async.transport.factory import EngineOption
     from paystar_async.values.secret import Secret
+
+    TestServer = tuple[SwitchableApp, str]
 
 _OFFLINE = "paystar_offline"
 
@@ -82,6 +85,47 @@ def paystar(
     _run_in_new_loop(database.aclose)
 
 
+@pytest.fixture(scope="session", name="_paystar_server")
+def paystar_server() -> Iterator["TestServer"]:
+    """Serve the sandboxes of ``paystar_env`` on a port of loopback, which is the same in all tests of a process."""
+    from paystar_async.sandbox.server import SwitchableApp, running
+
+    app = SwitchableApp()
+    with running(app) as base_url:
+        yield app, base_url
+
+
+@pytest.fixture
+def paystar_env(
+    paystar_sandbox: "Sandbox",
+    paystar_clock: "SandboxClock",
+    _paystar_server: "TestServer",
+    tmp_path: "Path",
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator["Sandbox"]:
+    """Lead every client that is configured by the environment to ``paystar_sandbox``, and yield the sandbox.
+
+    ``Paystar.from_env()`` in an application's lifespan, settings or worker then calls the sandbox, in any event loop,
+    thread or process, and stores its orders and payouts in a new file. In this process it follows ``paystar_clock``.
+    Variables and files with real credentials are not read. A client that is created when a module is imported reads
+    the environment at that moment: import such a module in the test, or create the client in the lifespan.
+    """
+    from paystar_async import config
+    from paystar_async.sandbox.environment import replaced_environment
+
+    app, base_url = _paystar_server
+    environment = replaced_environment(paystar_sandbox, base_url, str(tmp_path / "paystar.db"))
+    for name, value in environment.items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    monkeypatch.setitem(config.VARIABLES, "clock", lambda: paystar_clock)
+    app.sandbox = paystar_sandbox
+    yield paystar_sandbox
+    app.sandbox = None
+
+
 @pytest.fixture
 def paystar_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Allow clients to call this machine only, unless the test passes an engine to the client.
@@ -127,13 +171,19 @@ class _LoopbackEngine:
         if host not in LOOPBACK:
             raise ConfigurationError(
                 f"a test would have called {host}; nothing was sent",
-                hint="use the fixture paystar, or pass engine=paystar_sandbox.engine() to your client",
+                hint="use the fixture paystar_env or paystar, or pass engine=paystar_sandbox.engine() to your client",
             )
         return await self._engine.send(method, url, headers, body, timeout, before_send)
 
     async def aclose(self) -> None:
         """Close the engine that sends the requests."""
         await self._engine.aclose()
+
+    def abandon(self) -> None:
+        """Close the engine's sockets without its event loop, which is closed."""
+        abandon = getattr(self._engine, "abandon", None)
+        if abandon is not None:
+            abandon()
 
 
 def _close_after(test: Callable[..., Awaitable[Any]], client: "Paystar") -> Callable[..., Awaitable[Any]]:

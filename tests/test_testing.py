@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+from paystar_async.sandbox import Sandbox
+
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SETTINGS = "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n"
@@ -234,6 +236,22 @@ async def test_passed_engine(paystar_sandbox):
     run(pytester, source).assert_outcomes(passed=4)
 
 
+def test_offline_engine_abandons_engine_that_has_sockets() -> None:
+    """A client whose event loop was closed closes its sockets by ``abandon``."""
+    from paystar_async.testing import _LoopbackEngine
+    from paystar_async.transport.auto import AutoEngine
+
+    abandoned: list[str] = []
+
+    class Engine(AutoEngine):
+        def abandon(self) -> None:
+            abandoned.append("sockets")
+
+    _LoopbackEngine(Engine(connections=1)).abandon()
+    _LoopbackEngine(Sandbox().engine()).abandon()
+    assert abandoned == ["sockets"]
+
+
 def test_offline_setting_guards_every_test(pytester: Pytester) -> None:
     pytester.makeconftest(
         "import pytest\nfrom paystar_async.transport.auto import AutoEngine\n"
@@ -246,6 +264,109 @@ def test_offline_setting_guards_every_test(pytester: Pytester) -> None:
     guarded = CLIENT_CALL + test.format(error="ConfigurationError")
     run(pytester, unguarded).assert_outcomes(passed=1)
     run(pytester, guarded, ini="paystar_offline = true").assert_outcomes(passed=1)
+
+
+PAYMENT_TEST = """
+async def run_payment(sandbox):
+    async with Paystar.from_env() as client:
+        started = await client.payments.start(amount=50_000, order_id="o-1", callback="https://shop.example/back")
+        payment = await client.payments.confirm(Callback.parse(sandbox.pay(started.url)))
+        assert isinstance(payment.outcome, Verified)
+        assert sandbox.stats["requests"]["gateway.verify"] == 1
+"""
+
+
+def test_paystar_env_leads_every_loop_thread_and_process(pytester: Pytester) -> None:
+    source = (
+        "import asyncio, os, subprocess, sys, threading\nfrom pathlib import Path\nfrom paystar_async import Paystar\n"
+        f"{IMPORTS}{PAYMENT_TEST}"
+        """
+async def test_loop_of_test(paystar_env):
+    await run_payment(paystar_env)
+
+def test_own_loop(paystar_env, paystar_sandbox):
+    assert paystar_env is paystar_sandbox
+    asyncio.run(run_payment(paystar_env))
+
+def test_thread(paystar_env):
+    thread = threading.Thread(target=lambda: asyncio.run(run_payment(paystar_env)))
+    thread.start()
+    thread.join()
+    assert paystar_env.stats["requests"]["gateway.verify"] == 1
+
+def test_process(paystar_env):
+    code = "import asyncio; from paystar_async import Paystar; print(asyncio.run(Paystar.from_env().wallet.balance()))"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert str(paystar_env.settings.wallet_opening) in process.stdout, process.stderr
+    assert paystar_env.stats["requests"] == {"wallet.balance": 1}
+
+async def test_orders_are_in_new_file(paystar_env, tmp_path):
+    assert Path(os.environ["PAYSTAR_DATABASE"]).parent == tmp_path
+    assert not list(tmp_path.iterdir())
+    await run_payment(paystar_env)
+    assert (tmp_path / "paystar.db").exists()
+"""
+    )
+    run(pytester, source).assert_outcomes(passed=5)
+
+
+def test_paystar_env_replaces_real_credentials(pytester: Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = pytester.path / "secret"
+    secret.write_text("real-canary")
+    for name in ("PAYSTAR_GATEWAY_ID", "PAYSTAR_KEYS", "PAYSTAR_PROXY", "PAYSTAR_GATEWAY_DIRECT", "PAYSTAR_DATABASE"):
+        monkeypatch.setenv(name, "real-canary")
+    for name in ("PAYSTAR_SIGN_KEY", "PAYSTAR_WALLET_PASSWORD", "PAYSTAR_BASE_URL"):
+        monkeypatch.setenv(f"{name}_FILE", str(secret))
+    monkeypatch.setenv("PAYSTAR_TIMEOUT", "7")
+    monkeypatch.setenv("PAYSTAR_CALLBACK", "of the application")
+    source = (
+        f"import os\nfrom paystar_async import Paystar\n{IMPORTS}{PAYMENT_TEST}"
+        """
+async def test_payment(paystar_env):
+    await run_payment(paystar_env)
+    assert "real-canary" not in os.environ.values()
+    assert not any(name.endswith("_FILE") for name in os.environ if name.startswith("PAYSTAR_"))
+    assert (os.environ["PAYSTAR_TIMEOUT"], os.environ["PAYSTAR_CALLBACK"]) == ("7", "of the application")
+
+def test_environment_is_restored():
+    assert os.environ["PAYSTAR_GATEWAY_ID"] == "real-canary"
+    assert "PAYSTAR_WALLET_SIGN_KEY" not in os.environ
+"""
+    )
+    run(pytester, source).assert_outcomes(passed=2)
+
+
+def test_paystar_env_client_follows_clock_and_never_leaves(pytester: Pytester) -> None:
+    source = """
+import asyncio, httpx, os, pytest
+from paystar_async import Paystar
+from paystar_async.errors import ConfigurationError
+
+addresses = []
+
+async def test_key_expires_in_client_too(paystar_env, paystar_clock):
+    addresses.append(os.environ["PAYSTAR_BASE_URL"])
+    async with Paystar.from_env() as client:
+        assert client._clock is paystar_clock
+        await client.keys.refresh_inquiry_key()
+        paystar_clock.advance(86_300)
+        await client.wallet.balance()
+    assert paystar_env.stats["refreshes"]["inquiry"] == 2
+
+async def test_real_service(paystar_env):
+    addresses.append(os.environ["PAYSTAR_BASE_URL"])
+    async with Paystar.from_env(base_url="https://core.paystar.ir/api") as client:
+        with pytest.raises(ConfigurationError, match="nothing was sent"):
+            await client.wallet.balance()
+
+def test_address_stays_and_serves_no_test():
+    assert len(set(addresses)) == 1
+    assert httpx.get(addresses[0] + "/wallet/balance").status_code == 503
+
+def test_client_clock_is_restored():
+    assert Paystar.from_env(base_url="https://core.paystar.ir/api")._clock.__class__.__name__ == "SystemClock"
+"""
+    run(pytester, source).assert_outcomes(passed=4)
 
 
 def test_plugin_imports_nothing_unless_used(pytester: Pytester) -> None:
@@ -262,8 +383,15 @@ def test_plugin_imports_nothing_unless_used(pytester: Pytester) -> None:
 
 def test_plugin_lists_markers_and_fixtures(pytester: Pytester) -> None:
     listed = run(pytester, "", "--markers").stdout.str() + run(pytester, "", "--fixtures").stdout.str()
-    for name in ("paystar_offline:", "paystar_sandbox", "paystar_clock", "client of ``paystar_sandbox``"):
+    for name in (
+        "paystar_offline:",
+        "paystar_sandbox",
+        "paystar_env",
+        "paystar_clock",
+        "client of ``paystar_sandbox``",
+    ):
         assert name in listed
+    assert "_paystar_server" not in listed
 
 
 def test_plugin_is_an_entry_point() -> None:

@@ -87,7 +87,7 @@ def run(arguments: Sequence[str]) -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     is_sandbox = "sandbox" in arguments[:1]
     try:
-        status = _run_app(list(_normalize_names(arguments)))
+        status = _run_app(list(normalize_names(arguments)))
         # The sandbox's server raises again the signal that stopped it, but a blocked signal is not delivered.
         is_terminated = is_sandbox and stop_signal is signal.SIGTERM
         return _SIGNAL_STATUS_BASE + stop_signal if is_terminated else status
@@ -154,7 +154,7 @@ def _run_app(tokens: list[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _normalize_names(arguments: Sequence[str]) -> Iterator[str]:
+def normalize_names(arguments: Sequence[str]) -> Iterator[str]:
     """Yield the arguments with dashes in the names of endpoints and options, so that Python's spelling works too."""
     for position, token in enumerate(arguments):
         name, equals, value = token.partition("=")

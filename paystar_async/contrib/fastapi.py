@@ -14,7 +14,8 @@
 A POSTed callback comes from another site, so the browser omits ``SameSite=Lax`` cookies, and with them the session.
 Hence the callback needs no session, and responds with a redirect (303) to a page of the shop: that GET has the session
 again. The callback needs no CSRF token either.
-In tests, ``app.dependency_overrides[paystar_of]`` replaces the client of every route, the callback's too.
+In tests, the fixture ``paystar_env`` leads ``paystar_lifespan()``, and with it every route, to a sandbox;
+``app.dependency_overrides[paystar_of]`` replaces the client of the routes alone, not the sweeper's.
 """
 
 import functools
@@ -65,7 +66,7 @@ __all__ = [
 
 
 async def paystar_of(connection: HTTPConnection) -> Paystar:
-    """Return the application's client; override this dependency in tests.
+    """Return the application's client.
 
     Raises:
         ConfigurationError: the application was not started with ``paystar_lifespan``.

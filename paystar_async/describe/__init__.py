@@ -1,6 +1,6 @@
 """Generators that describe the endpoint table: typed methods, the OpenAPI document and the endpoint reference.
 
-``python -m paystar_async.describe`` writes all three, ``--check`` reports what is out of date. No module here imports
+``python -m paystar_async.describe`` writes all of them, ``--check`` reports what is out of date. No module here imports
 generated code, so that an outdated file never prevents its own regeneration.
 """
 

@@ -14,6 +14,7 @@ _DESCRIPTION = """\
 Write the files generated from the endpoint table (paystar_async/table.py):
 
   paystar_async/services.py            the typed methods, one per endpoint
+  paystar_async/blocking/services.py   the same methods, blocking
   paystar_async/describe/openapi.json  the OpenAPI 3.1 document
   paystar_async/docs/reference.md      the endpoint reference among the guides
 """
@@ -38,6 +39,7 @@ def generated_files(root: Path, table: Table = TABLE) -> dict[Path, str]:
     package = root / "paystar_async"
     return {
         package / "services.py": services.generate_source(table),
+        package / "blocking" / "services.py": services.generate_source(table, blocking=True),
         package / "describe" / "openapi.json": openapi.render_document(table),
         package / "docs" / "reference.md": reference.render_reference(table),
     }

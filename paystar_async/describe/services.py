@@ -1,4 +1,4 @@
-"""Source generator of ``services.py``: a class per service, a typed method per endpoint.
+"""Source generator of ``services.py`` and ``blocking/services.py``: a class per service, a typed method per endpoint.
 
 The methods are generated as source and not at run time, so that editors, type checkers, ``create_autospec`` and readers
 see them. The generator formats lines as ruff would, so that its output is the same without a formatter.
@@ -30,7 +30,7 @@ from paystar_async.models.base import Call, FieldInfo, fields_of, response_type
 from paystar_async.table import TABLE
 
 MAX_LINE_LENGTH = 120
-HEADER = '''"""The services as typed methods, one per endpoint of the table.
+HEADER = '''"""The services as typed{blocking} methods, one per endpoint of the table.
 
 Generated from ``table.py`` by ``python -m paystar_async.describe``; edits here are overwritten.
 """
@@ -39,10 +39,10 @@ CALLER = '''
 T = TypeVar("T")
 
 
-class Caller(Protocol):
+class {prefix}Caller(Protocol):
     """What the methods need of a client: sending a request value and building the address of a page."""
 
-    async def send(self, value: Call[T], /, *, timeout: float | None = None) -> Response[T]:
+    {asynchronous}def send(self, value: Call[T], /, *, timeout: float | None = None) -> Response[T]:
         """Send a request value and return its response."""
         ...
 
@@ -53,39 +53,51 @@ class Caller(Protocol):
 '''
 
 
-def generate_source(table: Table = TABLE) -> str:
-    """Return the source of ``services.py``."""
-    classes = (_class(service, endpoints) for service, endpoints in endpoints_by_service(table).items())
-    return "\n".join((HEADER, _imports(table), CALLER, "\n\n".join(classes)))
+def generate_source(table: Table = TABLE, *, blocking: bool = False) -> str:
+    """Return the source of ``services.py``, or of ``blocking/services.py``."""
+    words = {
+        "blocking": ", blocking" if blocking else "",
+        "prefix": _prefix(blocking),
+        "asynchronous": "" if blocking else "async ",
+    }
+    services = endpoints_by_service(table).items()
+    classes = (_class(service, endpoints, blocking=blocking) for service, endpoints in services)
+    return "\n".join((HEADER.format(**words), _imports(table), CALLER.format(**words), "\n\n".join(classes)))
 
 
-def class_name(service: str) -> str:
+def class_name(service: str, *, blocking: bool = False) -> str:
     """Return the name of a service's class: ``transfers`` → ``TransfersCalls``."""
-    return f"{service.capitalize()}Calls"
+    return f"{_prefix(blocking)}{service.capitalize()}Calls"
 
 
-def _class(service: str, endpoints: Sequence[Endpoint]) -> str:
+def _prefix(blocking: bool) -> str:  # noqa: FBT001
+    return "Blocking" if blocking else ""
+
+
+def _class(service: str, endpoints: Sequence[Endpoint], *, blocking: bool) -> str:
     head = [
         "@hide_method_arguments",
-        f"class {class_name(service)}:",
+        f"class {class_name(service, blocking=blocking)}:",
         f'    """{service_summary(endpoints)}"""',
         "",
-        "    def __init__(self, caller: Caller) -> None:",
+        f"    def __init__(self, caller: {_prefix(blocking)}Caller) -> None:",
         "        self._caller = caller",
         "",
         "    def __repr__(self) -> str:",
         '        return f"<{type(self).__name__} of {self._caller!r}>"',
     ]
-    lines = [*head, *(line for endpoint in endpoints for line in ("", *_method(endpoint)))]
+    lines = [*head, *(line for endpoint in endpoints for line in ("", *_method(endpoint, blocking=blocking)))]
     return "\n".join(lines) + "\n"
 
 
-def _method(endpoint: Endpoint) -> Iterator[str]:
+def _method(endpoint: Endpoint, *, blocking: bool) -> Iterator[str]:
     is_page = endpoint.kind == "page"
+    is_async = not (is_page or blocking)
+    awaiting = "await " if is_async else ""
     parameters = [_parameter(endpoint, field) for field in _ordered_fields(endpoint)]
     if not is_page:
         parameters.append("timeout: float | None = None")
-    opening = f"    {'' if is_page else 'async '}def {endpoint.name}("
+    opening = f"    {'async ' if is_async else ''}def {endpoint.name}("
     closing = f") -> {annotation_source(response_type(endpoint.request))}:"
     yield from _bracketed(opening, ["self", "*", *parameters], closing)
     yield from _docstring(endpoint)
@@ -94,7 +106,7 @@ def _method(endpoint: Endpoint) -> Iterator[str]:
     if is_page:
         yield from _nested_call("        return self._caller.page(", value, [], ")")
     else:
-        yield from _nested_call("        response = await self._caller.send(", value, ["timeout=timeout"], ")")
+        yield from _nested_call(f"        response = {awaiting}self._caller.send(", value, ["timeout=timeout"], ")")
         yield "        return response.value"
 
 

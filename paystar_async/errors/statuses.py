@@ -107,6 +107,7 @@ class GatewayError(StatusError):
 class InvalidRequest(GatewayError):
     """-1: the request or its signature is invalid."""
 
+    # assumed (bad-sign-status): the reference says only "invalid request".
     hint = (
         "check the sign key, or configure one if the gateway expects signatures; verify signs the callback's own "
         "masked card_number and tracking_code"
@@ -220,6 +221,7 @@ def status_class(status: int | str) -> type[StatusError]:
     """Return the error class of a status; a gateway code minus 100 means the code itself (``-106`` is ``-6``)."""
     if isinstance(status, int) and status < -100:
         status = status + 100
+    # assumed (unknown-status): every status is listed; any other has no class, and is no success.
     return BY_STATUS.get(status, StatusError)
 
 

@@ -7,7 +7,7 @@ import anyio
 from attrs import define, evolve, field
 
 from paystar_async.credentials import Credentials, Realm, account_argument, fits_header
-from paystar_async.endpoint import Endpoint, Request, Response, Safety, Send
+from paystar_async.endpoint import Endpoint, Observation, Request, Response, Safety, Send
 from paystar_async.errors import (
     ConfigurationError,
     ExpiredToken,
@@ -31,7 +31,8 @@ T = TypeVar("T")
 REFRESH_TIMEOUT_SECONDS = 30.0
 """Timeout of a refresh, which goes on when its callers stop waiting."""
 
-# assumed: a key is rejected before a request is executed, so the request may be sent again with another key.
+# assumed (key-refused-first): a key is rejected before a request is executed, so the request may be sent again with
+# another key.
 KEY_REJECTED = (InvalidToken, ExpiredToken, Unauthenticated)
 
 
@@ -138,7 +139,11 @@ class AuthMiddleware:
 
     def _refresh_call(self, request: Request[Any], next: Send) -> "_RefreshCall":  # noqa: A002
         return _RefreshCall(
-            request.account, self.refresh_endpoints[request.endpoint.realm], next, self.supports_before_send()
+            request.account,
+            self.refresh_endpoints[request.endpoint.realm],
+            next,
+            self.supports_before_send(),
+            request.observe,
         )
 
 
@@ -150,6 +155,7 @@ class _RefreshCall:
     endpoint: Endpoint
     next: Send
     supports_before_send: bool
+    observe: Callable[[Observation], None] | None = None
     response: Response[Any] | None = None
 
     async def __call__(self, refresh_token: Secret, before_send: Callable[[], None]) -> RefreshedKey:
@@ -163,6 +169,7 @@ class _RefreshCall:
                 timeout=REFRESH_TIMEOUT_SECONDS,
                 key=refresh_token,
                 before_send=before_send if self.supports_before_send else None,
+                observe=self.observe,
             )
         )
         token_name, refresh_name, expiry_name = _KEY_FIELDS[self.endpoint.realm]
@@ -178,6 +185,7 @@ class _RefreshCall:
         return refreshed
 
 
+# assumed (inquiry-refresh-fields): by analogy to the fields of the other two keys.
 _KEY_FIELDS = {
     Realm.APPLICATION: ("api_key", "refresh_token", "api_key_expire_date"),
     Realm.WALLET: ("api_key", "refresh_token", "api_key_expire_date"),
@@ -200,7 +208,7 @@ def _read_refresh_token(value: object) -> Secret | None:
 def _read_expiry(value: object) -> float | None:
     """Return an expiry in seconds since 1970, or None if the value is missing or unreadable."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        # assumed: seconds, or JavaScript's milliseconds; the refresher accepts only the next two days
+        # assumed (key-expiry): seconds, or JavaScript's milliseconds; the refresher accepts only the next two days
         return value / 1000 if value > MAX_UNIX_SECONDS else float(value)
     expires_at = parse_tehran(value)
     return expires_at.timestamp() if expires_at else None

@@ -20,6 +20,7 @@ class Owner:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
+# assumed (account-to-iban-fields, card-to-iban-fields, iban-fields): no public source shows a response.
 @response_model
 class IbanInfo:
     """A bank account: its IBAN, bank, number, state and owners, as far as the bank reports them."""

@@ -60,6 +60,7 @@ class Settlement:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
+# assumed (balance-fields): no public source shows a response.
 @response_model
 class Balance:
     """The balance of an account, in Rial."""

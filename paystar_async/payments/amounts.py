@@ -10,7 +10,7 @@ from typing import Literal
 
 from paystar_async.payments.outcomes import AmountMismatch
 
-MAX_FEE_FACTOR = 10  # assumed
+MAX_FEE_FACTOR = 10  # assumed (payer-fee-limit)
 """A ``payment_amount`` from this multiple of the amount on is a mix-up of Rial and Toman, not a fee on the payer."""
 
 
@@ -30,10 +30,10 @@ def judge_amount(
     Source: WIRE §4: ``payment_amount`` exceeds the amount by a fee on the payer; ``price`` equals the amount.
     """
     if payment_amount is not None:
-        # assumed: a fee on the payer only increases the amount.
+        # assumed (payer-fee): a fee on the payer only increases the amount.
         is_paid = amount <= payment_amount < amount * MAX_FEE_FACTOR
         return is_paid or AmountMismatch(expected=amount, got=payment_amount)
     if price is not None:
-        # assumed: price includes no fee. Where it does, the inquiry names the amount paid.
+        # assumed (price-without-fee): price includes no fee. Where it does, the inquiry names the amount paid.
         return price == amount or AmountMismatch(expected=amount, got=price)
     return None

@@ -130,7 +130,8 @@ def _classify_error(error: BaseException, *, is_single: bool) -> Classification:
 def _is_refusal_of_several(error: PaystarError, verdict: Verdict) -> bool:
     """Return True for a response that rejects a call with several transfers.
 
-    assumed: some transfers may have been executed before the rejection, unless the key was rejected.
+    assumed (refusal-before-execution): only of a call with one transfer. Of several, some may have been executed before
+    the rejection, unless the key was rejected.
     """
     if verdict is Verdict.AMBIGUOUS or not isinstance(error, StatusError):
         return False

@@ -137,7 +137,7 @@ class RecoveryCheck:
     async def _is_decided_before(self, channel: PayoutChannel, page: Sequence[Settlement], moment: float) -> bool:
         """Return True if a page lists a transfer that was decided before ``moment``: later entries are older.
 
-        assumed: the bank lists the newest first.
+        assumed (list-order): the bank lists the newest first.
         """
         names = _track_ids(channel, page)
         records = await queries.transfers(self.ledger, channel.name, channel.account, names)

@@ -85,6 +85,11 @@ class KeyIssuer:
             return KeyValidity.UNKNOWN
         return KeyValidity.VALID if max(expiries) > self._clock.monotonic() else KeyValidity.EXPIRED
 
+    def expire(self, realm: Realm) -> None:
+        """Let every key of a realm expire now; its refresh token stays valid."""
+        now, pair = self._clock.monotonic(), self._pairs[realm]
+        pair.expires_at = {token: min(expires_at, now) for token, expires_at in pair.expires_at.items()}
+
     def refresh(self, realm: Realm, refresh_token: object, token_field: str) -> dict[str, str]:
         """Issue a new key and return the data of the refresh response.
 
@@ -163,7 +168,8 @@ def make_identity(seed: int) -> Identity:
 def key_refusal(settings: Settings, *, expired: bool) -> Refusal:
     """Return the refusal of an invalid key: with its code, or with the message alone if codes are hidden."""
     if settings.hide_token_codes:
-        # assumed: the message is known, the status beside it is not; 0 misleads a careless reader most.
+        # assumed (invalid-access-status): the message is known, the status beside it is not; 0 misleads a careless
+        # reader most.
         return Refusal(0, INVALID_ACCESS, http_status=400)
     return Refusal(EXPIRED_TOKEN if expired else INVALID_TOKEN)
 

@@ -106,6 +106,10 @@ class Bank:
         ledger = self.wallet if account == self._identity.wallet_hashid else self.deposits
         ledger.set_balance(account, amount)
 
+    def decide_transfer(self, track_id: str, *, fails: bool) -> bool:
+        """Settle the newest transfer with a track_id; return False if there is none."""
+        return self.deposits.decide(track_id, fails=fails) or self.wallet.decide(track_id, fails=fails)
+
     def _refresh_key(self, endpoint: Endpoint, raw: RawFields) -> object:
         self.authenticator.check_signature(endpoint, raw)
         token_field = endpoint.refresh_token_field or ""
@@ -309,11 +313,12 @@ def _settlement(entry: LedgerEntry[Transfer] | LedgerEntry[WalletTransfer]) -> d
 
 
 def _created_settlement(entry: LedgerEntry[WalletTransfer]) -> dict[str, object]:
-    # assumed: the sandbox charges no fee, which the live service adds to the amount.
+    # assumed (wallet-fee): the sandbox charges no fee, which the live service adds to the amount.
     return {"id": entry.hashid, "amount_with_wage": entry.transfer.amount, "data": dict(entry.transfer_fields)}
 
 
 def _track_id_conflict(transfer: Transfer) -> dict[str, object]:
-    # assumed: the live service's response to a track_id that is sent again with other contents is not known.
+    # assumed (track-id-conflict): the live service's response to a track_id that is sent again with other contents is
+    # not known.
     message = "track_id قبلا برای انتقال دیگری استفاده شده است"
     return {"hashid": None, "track_id": transfer.track_id, "status": "failed", "message": message, "ref_code": None}

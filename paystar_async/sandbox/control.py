@@ -146,6 +146,19 @@ def pay(state: SandboxState, body: ControlBody) -> object:
     }
 
 
+def transfer(state: SandboxState, body: ControlBody) -> object:
+    """Settle a transfer now, as its bank would: with success, or failed and paid back."""
+    track_id = str(body["track_id"])
+    state.decide_transfer(track_id, str(body["status"]))
+    return {"transfers": {track_id: attrs.asdict(state.ledger[track_id])}}
+
+
+def expire(state: SandboxState, body: ControlBody) -> object:
+    """Let the keys of a realm, or all keys, expire now; the clock does not move."""
+    state.expire_key(body.get("realm"))
+    return {}
+
+
 def balance(state: SandboxState, body: ControlBody) -> object:
     """Set the balance of an account."""
     account, amount = body["account"], body["amount"]
@@ -202,9 +215,12 @@ class Control:
 _FAULT_FIELDS = {**_attribute_docs(Fault), "clear": "true: first deactivate all faults"}
 _HEAL_FIELDS = {"endpoint": "only the faults activated for this endpoint", "kind": "only this kind"}
 _PAY_FIELDS = {
-    "token": "the token from the create response",
+    "token": "the token from the create response; or an order_id, a ref_num, or newest for the newest unpaid payment",
     "choice": "pay; cancel or fail, for which Paystar sends the same status, -98; expire: pay, and come back too late",
 }
+_TRANSFER_FIELDS = {"track_id": "the track_id of an executed transfer", "status": "success or failed"}
+_TRANSFER_EXAMPLE = {"track_id": "TRACK_ID", "status": "failed"}
+_EXPIRE_FIELDS = {"realm": "application, wallet or inquiry; null: all three"}
 _BALANCE_FIELDS = {"account": "a deposit account, or the wallet by its hashid", "amount": "integer, Rial"}
 
 _READ_ACTIONS = (accounts, ledger, orders, requests, stats, people, settings, faults)
@@ -219,6 +235,8 @@ CONTROLS = (
     Control("POST", "heal", heal, _HEAL_FIELDS, example={"kind": "reset_after"}),
     Control("POST", "clock", clock, {"advance": "seconds, 0 or more"}, ("advance",), {"advance": 86_400}),
     Control("POST", "reset", reset),
+    Control("POST", "transfer", transfer, _TRANSFER_FIELDS, ("track_id", "status"), _TRANSFER_EXAMPLE),
+    Control("POST", "expire", expire, _EXPIRE_FIELDS, ("realm",), {"realm": "wallet"}),
     Control("POST", "pay", pay, _PAY_FIELDS, ("token",), {"token": "TOKEN", "choice": "pay"}),
     Control(
         "POST",

@@ -189,12 +189,26 @@ class TransferLedger(Generic[AnyTransfer]):
         self._settle_due()
         return [self._find_same(transfer) for transfer in transfers]
 
+    def decide(self, track_id: str, *, fails: bool) -> bool:
+        """Settle the newest transfer with a track_id now, also after it was settled; return False if there is none.
+
+        A transfer that fails after it had succeeded is a transfer that its bank returned.
+        """
+        entry = next(self.newest(track_id=track_id), None)
+        if entry is None:
+            return False
+        if entry.status == "failed":
+            self._balances[entry.account] -= entry.transfer.amount
+        self._settle(entry, fails=fails)
+        return True
+
     def make_track_id(self) -> str:
         """Return a track_id for a transfer that came without one."""
         return random_id(self._rng)
 
     def _is_new(self, transfer: AnyTransfer) -> bool:
         first = self.first_entry(transfer.track_id)
+        # assumed (repeated-track-id): the first result is returned.
         return first is None or (self._settings.repeats_execute and first.transfer == transfer)
 
     def _find_same(self, transfer: AnyTransfer) -> LedgerEntry[AnyTransfer] | None:
@@ -229,12 +243,16 @@ class TransferLedger(Generic[AnyTransfer]):
         now = self._clock.monotonic()
         while self._pending and self._pending[0][0] <= now:
             entry = heappop(self._pending)[2]
-            if entry.will_fail:
-                entry.status, entry.message = "failed", "انتقال توسط بانک مقصد برگشت داده شد"
-                self._balances[entry.account] += entry.transfer.amount
-            else:
-                entry.status, entry.message = "success", "انتقال با موفقیت انجام شد"
-                entry.ref_code = "".join(self._rng.choices(string.digits, k=12))
+            if entry.status == "pending":  # otherwise a test has decided the transfer before
+                self._settle(entry, fails=entry.will_fail)
+
+    def _settle(self, entry: LedgerEntry[AnyTransfer], *, fails: bool) -> None:
+        if fails:
+            entry.status, entry.message, entry.ref_code = "failed", "انتقال توسط بانک مقصد برگشت داده شد", None
+            self._balances[entry.account] += entry.transfer.amount
+        else:
+            entry.status, entry.message = "success", "انتقال با موفقیت انجام شد"
+            entry.ref_code = "".join(self._rng.choices(string.digits, k=12))
 
 
 _MONTH_SECONDS = 30 * 86_400

@@ -26,6 +26,8 @@ TOKEN_USED, ABOVE_CEILING, UNKNOWN_REF_NUM, ALREADY_VERIFIED, PARAMETER_MISMATCH
     -8,
 )
 STATUS_PAID, STATUS_NOT_PAID = 1, -98
+NEWEST = "newest"
+"""Names the newest unpaid payment."""
 METHOD_GET = 1
 
 
@@ -172,6 +174,27 @@ class GatewayPayments:
         """Return the callback of a token whose payer has chosen, or None."""
         payment = self._by_token.get(token)
         return self._callback(payment) if payment and payment.choice else None
+
+    def find_token(self, name: str) -> str:
+        """Return the token of a payment.
+
+        Args:
+            name: a token; or the order_id or ref_num of a payment, the newest unpaid one of an order; or ``newest``,
+                the newest unpaid payment.
+
+        Raises:
+            Refusal: there is no such payment.
+        """
+        if name in self._by_token:
+            return name
+        payments = [
+            payment
+            for payment in self.newest()
+            if (payment.choice is None if name == NEWEST else name in (payment.request.order_id, payment.ref_num))
+        ]
+        if not payments:
+            raise Refusal(UNKNOWN_REF_NUM)
+        return min(payments, key=lambda payment: payment.choice is not None).token
 
     def status(self, payment: Payment) -> GatewayStatus:
         """Return a payment's status."""

@@ -21,7 +21,7 @@ def is_same_origin(request: HttpRequest) -> bool:
 INVALID_ACCESS = "دسترسی نامعتبر"
 """Message of a refused key, beside code 4 or 5 or without a code."""
 
-# assumed: the reference shows "ok" for bank transfers and 1 for everything else.
+# assumed (success-status): the reference shows "ok" for bank transfers and 1 for everything else.
 _SUCCESS: Mapping[str, str] = {"transfers": "ok"}
 _UNAUTHENTICATED = "unauthenticated"
 
@@ -97,7 +97,7 @@ class Refusal(Exception):
     ) -> None:
         super().__init__(status)
         self.status, self.fields = status, fields
-        self.http_status = 401 if status == _UNAUTHENTICATED else http_status  # assumed
+        self.http_status = 401 if status == _UNAUTHENTICATED else http_status  # assumed (unauthenticated-http)
         self.message = message or MESSAGES.get(status) or MESSAGES.get(_without_offset(status)) or str(status)
 
     def to_response(self, settings: Settings, failure_http: int | None = None) -> SandboxResponse:

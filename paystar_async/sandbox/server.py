@@ -119,7 +119,7 @@ async def serve(
             ``allow_host`` is not a valid host name.
     """
     listener = _listen(host, port, allow_host)
-    server = _make_server(sandbox, allow_host)
+    server = _make_server(sandbox.app, allow_host)
     if ready is not None:
         ready(listener.getsockname()[1])
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -130,8 +130,24 @@ async def serve(
         await serving
 
 
+class SwitchableApp:
+    """ASGI application of an address that serves one sandbox after another.
+
+    Attributes:
+        sandbox: the sandbox that receives the requests; None: requests are refused.
+    """
+
+    def __init__(self) -> None:
+        self.sandbox: Sandbox | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request to the sandbox, or refuse it with 503."""
+        app = self.sandbox.app if self.sandbox else PlainTextResponse("no test uses this sandbox now", 503)
+        await app(scope, receive, send)
+
+
 @contextlib.contextmanager
-def running(sandbox: Sandbox, *, port: int = 0) -> Generator[str]:
+def running(sandbox: Sandbox | SwitchableApp, *, port: int = 0) -> Generator[str]:
     """Serve a sandbox on loopback from another thread, and yield the base URL.
 
     Args:
@@ -139,7 +155,7 @@ def running(sandbox: Sandbox, *, port: int = 0) -> Generator[str]:
         port: the port; 0 selects a free port.
     """
     listener = _listen("127.0.0.1", port, None)
-    server = _make_server(sandbox, None)
+    server = _make_server(sandbox.app if isinstance(sandbox, Sandbox) else sandbox, None)
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), name="paystar-sandbox")
     thread.start()
@@ -181,10 +197,10 @@ def _is_valid_host(text: str) -> bool:
     return _HOST_NAME.fullmatch(text) is not None
 
 
-def _make_server(sandbox: Sandbox, allow_host: str | None) -> uvicorn.Server:
+def _make_server(app: ASGIApp, allow_host: str | None) -> uvicorn.Server:
     hosts = LOOPBACK if allow_host is None else LOOPBACK | {allow_host.lower()}
     config = uvicorn.Config(
-        HostGuard(sandbox.app, hosts),
+        HostGuard(app, hosts),
         lifespan="off",
         ws="none",
         log_config=None,

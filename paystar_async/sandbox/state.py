@@ -8,11 +8,11 @@ from itertools import count
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import parse_qs, urlsplit
 
-from paystar_async.credentials import Application, Gateway, Wallet
+from paystar_async.credentials import Application, Gateway, Realm, Wallet
 from paystar_async.endpoint import Endpoint
 from paystar_async.errors import ConfigurationError
 from paystar_async.runtime.clock import Clock
-from paystar_async.sandbox.authentication import RawFields
+from paystar_async.sandbox.authentication import REFRESHABLE_REALMS, RawFields
 from paystar_async.sandbox.bank import Bank
 from paystar_async.sandbox.clock import SandboxClock
 from paystar_async.sandbox.faults import Fault, FaultInjector, FaultKind
@@ -186,7 +186,8 @@ class SandboxState:
         """Make the payer's choice on the payment page.
 
         Args:
-            token: the token from the ``create`` response, or the URL of the payment page.
+            token: the token from the ``create`` response, or the URL of the payment page; or an order_id, a ref_num, or
+                ``newest`` for the newest unpaid payment.
             choice: ``pay``; ``cancel`` or ``fail``, for which Paystar sends the same status, -98; or ``expire``: pay,
                 and come back too late to be verified.
 
@@ -202,12 +203,41 @@ class SandboxState:
         """Make the payer's choice like ``pay``, and return the callback with its method and URL."""
         token = parse_qs(urlsplit(token).query).get("token", [token])[0]
         try:
-            return self.bank.payments.apply_choice(token, PayerChoice(choice))
+            return self.bank.payments.apply_choice(self.bank.payments.find_token(token), PayerChoice(choice))
         except ValueError:
             raise ConfigurationError(f"no choice {choice!r:.60}", hint=f"one of {', '.join(PayerChoice)}") from None
         except Refusal as refusal:
             message = refusal.message
         raise ConfigurationError(f"this token cannot be paid: {message}", hint="a token is valid for one payment")
+
+    def decide_transfer(self, track_id: str, status: str) -> None:
+        """Settle the newest transfer with a track_id now; a transfer that had succeeded may fail: its bank returned it.
+
+        Args:
+            track_id: the track_id of a deposit account's or the wallet's transfer.
+            status: ``success`` or ``failed``.
+
+        Raises:
+            ConfigurationError: there is no such transfer or status.
+        """
+        if status not in ("success", "failed"):
+            raise ConfigurationError(f"no status {status!r:.60}", hint="success or failed")
+        if not self.bank.decide_transfer(track_id, fails=status == "failed"):
+            raise ConfigurationError(f"no transfer has the track_id {track_id!r:.80}", hint="the ledger lists them")
+
+    def expire_key(self, realm: str | None = None) -> None:
+        """Let the keys of a realm expire now; their refresh tokens stay valid, and the clock does not move.
+
+        Args:
+            realm: ``application``, ``wallet`` or ``inquiry``; None: all three.
+
+        Raises:
+            ConfigurationError: the realm does not exist, or has no key that expires.
+        """
+        if realm is not None and realm not in tuple(REFRESHABLE_REALMS):
+            raise ConfigurationError(f"no key of {realm!r:.60} expires", hint=f"one of {', '.join(REFRESHABLE_REALMS)}")
+        for each in REFRESHABLE_REALMS if realm is None else (Realm(realm),):
+            self.bank.keys.expire(each)
 
     def log_request(self, endpoint: Endpoint, raw: RawFields) -> LoggedRequest:
         """Count a request and add it to the request log."""

@@ -137,6 +137,8 @@ class SqliteWorker:
 
     def close(self, closing_item: WorkItem[None] | None = None) -> None:
         """Finish queued work and transactions, then close the file and set the result of ``closing_item``."""
+        if self._process != os.getpid():
+            return  # a fork copied the lock, maybe locked
         with self._lock:
             if not self._closed:
                 self._closed, self._closing_item = True, closing_item
@@ -271,6 +273,16 @@ def _ended_error() -> StorageError:
 _open_lock = Lock()
 """Closing any handle of a file ends all locks of this process on the file, those of other connections included.
 So a file is created, and its handle closed, while no connection of this process can be opened."""
+
+
+def _replace_lock() -> None:
+    """Replace the lock in a forked process: a thread of the parent process may have held it."""
+    global _open_lock
+    _open_lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_replace_lock)
 
 CACHE_KIB = 16_384
 """Page cache in KiB: SQLite's default of 2 MB is too small for the inner pages of a ledger of a million transfers."""

@@ -103,8 +103,8 @@ def _json_escapes(text: str) -> set[str]:
 T = TypeVar("T")
 
 SUCCESS = frozenset({1, "ok"})
-# assumed: Paystar checks the key before it executes anything, also in a request with several transfers. Any other
-# refusal of such a request may come after some transfers were executed.
+# assumed (key-refused-first): Paystar checks the key before it executes anything, also in a request with several
+# transfers. Any other refusal of such a request may come after some transfers were executed.
 _KEY_REFUSALS = frozenset({InvalidToken, ExpiredToken, InvalidRefreshToken})
 INVALID_ACCESS = "دسترسی نامعتبر"
 """A message that also means an invalid or expired key, without code 4 or 5 (seen in two integrations)."""
@@ -187,9 +187,9 @@ class ResponseDecoder:
         endpoint = request.endpoint
         error_class, message = status_class(status), error_message(envelope)
         if message.strip() == INVALID_ACCESS and error_class in (StatusError, ServerFault, InvalidInput):
-            error_class = InvalidToken  # assumed
+            error_class = InvalidToken  # assumed (invalid-access-status)
         elif http_status == 401 and error_class is StatusError:
-            # assumed, from RFC 9110 §15.5.2: a request whose response is 401 has not been applied.
+            # assumed (key-refused-first), from RFC 9110 §15.5.2: a request whose response is 401 has not been applied.
             error_class = Unauthenticated if endpoint.realm is Realm.GATEWAY else InvalidToken
         if status == http_status:
             message = (message + _ABOUT_HTTP.get(http_status, "")).removeprefix("; ")

@@ -13,6 +13,7 @@ from paystar_async.runtime.tasks import cooperative_yield
 from paystar_async.transport.decoder import ResponseDecoder
 from paystar_async.transport.encoder import RequestEncoder
 from paystar_async.transport.engine import Engine, refuse_before_send
+from paystar_async.transport.observation import report_observation
 
 MIN_LARGE_BYTES = 16 << 10
 """Size of a body that takes a millisecond or more to decode."""
@@ -75,6 +76,9 @@ class Sender:
             await cooperative_yield()
             envelope = self.decoder.envelope(body)
             await cooperative_yield()
+        if request.observe is not None:
+            envelope = self.decoder.envelope(body) if envelope is None else envelope
+            report_observation(request, http_status, envelope, body, self.clock.time())
         return self.decoder.decode(request, http_status, headers, body, envelope)
 
 

@@ -168,6 +168,7 @@ def _entries(value: object, names: frozenset[str]) -> Iterable[tuple[object, obj
 
     Forms: a list; an object with numeric keys (a PHP list with a gap); either form wrapped in ``data``, alone or
     beside a paginator's other fields; a single object; nothing.
+    assumed (batch-response): an object for one transfer and a list for several; any form is read for any number.
 
     Args:
         value: the list, in any form.

@@ -74,7 +74,7 @@ def _parse(value: object) -> str:
         day = _convert_jalali(value)
     _reject_jalali_year(day.year)
     # A datetime is sent as the day in its own time zone.
-    # assumed: no public source says whether Paystar expects the Gregorian or the Jalali day.
+    # assumed (birth-date): no public source says whether Paystar expects the Gregorian or the Jalali day.
     return day.isoformat()
 
 

@@ -112,7 +112,7 @@ GatewayAmount = Annotated[
 """The amount of a payment: whole Rial, 5,000 or more."""
 
 _AMOUNT = re.compile(r"(-?(?:[0-9]{1,19}|[0-9]{1,3}([, ])[0-9]{3}(?:\2[0-9]{3})*))(?:\.0+)?")
-# assumed: "50.000" may be fifty thousand with a thousands separator, or fifty with three decimals.
+# assumed (amount-dots): "50.000" may be fifty thousand with a thousands separator, or fifty with three decimals.
 _AMBIGUOUS = re.compile(r"-?[1-9][0-9]{0,2}\.000")
 _SEPARATORS = str.maketrans(
     {

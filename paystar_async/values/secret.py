@@ -46,6 +46,7 @@ def clear_init_locals_on_error(cls: C) -> C:
 
 _MODULES_WITH_VALUES = (
     "paystar_async.services",
+    "paystar_async.blocking.",
     "paystar_async.models.",
     "paystar_async.values.",
     "paystar_async.payments.service",

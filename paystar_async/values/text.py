@@ -269,7 +269,7 @@ CallbackMethod = Annotated[
 
 WithdrawType = Annotated[
     int,
-    # assumed: only these two were ever seen; any other number is a mistake in a call that moves money.
+    # assumed (withdraw-type): only these two were ever seen; any other number is a mistake in a call that moves money.
     integer("withdraw type", minimum=7, maximum=8, example=7, expected="7 (single) or 8 (group)"),
 ]
 """The payout type of a wallet: 7 single (paya), 8 group."""

@@ -15,6 +15,7 @@ from tests.describe.endpoints import AddedRequest, UndocumentedRequest, make_tab
 ROOT = Path(__file__).parents[2]
 GENERATED_FILES = [
     "paystar_async/services.py",
+    "paystar_async/blocking/services.py",
     "paystar_async/describe/openapi.json",
     "paystar_async/docs/reference.md",
 ]
@@ -23,7 +24,7 @@ GENERATED_FILES = [
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Return a project folder with freshly generated files."""
-    for name in ("describe", "docs"):
+    for name in ("describe", "docs", "blocking"):
         (tmp_path / "paystar_async" / name).mkdir(parents=True)
     assert main(["--root", str(tmp_path)]) == 0
     return tmp_path
@@ -39,7 +40,7 @@ def test_main_writes_outdated_files_once(root: Path, capsys: pytest.CaptureFixtu
     assert main(["--root", str(root)]) == 0
     written, summary = capsys.readouterr().out.splitlines()[-2:]
     assert written == f"wrote {Path('paystar_async', 'services.py')}"
-    assert summary == "3 files are up to date"
+    assert summary == "4 files are up to date"
     assert main(["--root", str(root), "--check"]) == 0
 
 

@@ -1,10 +1,15 @@
 """The FastAPI shop: order, payment page, callback, order status."""
 
+import os
+
+import httpx
 import pytest
+from starlette.testclient import TestClient
 
 from paystar_async.sandbox import Sandbox
+from paystar_async.sandbox.clock import SandboxClock
 from tests.contrib.browsing import browsing, come_back, paid
-from tests.examples.fastapi_shop import app
+from tests.examples.fastapi_shop import app, handed_over
 
 
 @pytest.mark.parametrize(("choice", "state"), [("pay", "verified"), ("cancel", "cancelled"), ("expire", "expired")])
@@ -60,3 +65,30 @@ async def test_fastapi_shop_without_cookies_redirects(sandbox: Sandbox) -> None:
 async def test_fastapi_shop_unknown_order_is_404(sandbox: Sandbox) -> None:
     async with browsing(app) as browser:
         assert (await browser.get("/orders/none")).status_code == 404
+
+
+def test_fastapi_shop_in_test_client_fulfils_once(paystar_env: Sandbox) -> None:
+    """The application and its client run in the event loop of another thread."""
+    with TestClient(app, base_url="https://shop.example", follow_redirects=False) as browser:
+        page = browser.post("/buy").headers["location"]
+        assert page.startswith(os.environ["PAYSTAR_BASE_URL"])
+        assert httpx.get(page).status_code == 200
+        fields = paystar_env.pay(page)
+        addresses = [browser.post("/pay/callback", data=fields).headers["location"] for _ in range(2)]
+        assert 'id="handed-over">1<' in browser.get(addresses[0]).text
+    assert addresses[0] == addresses[1]
+    assert addresses[0].endswith("?result=verified")
+    assert paystar_env.stats["requests"]["gateway.verify"] == 1
+
+
+def test_fastapi_shop_sweeper_follows_clock_of_test(paystar_env: Sandbox, paystar_clock: SandboxClock) -> None:
+    """The payer never comes back: the sweeper of the application verifies the payment and fulfils the order."""
+    already = set(handed_over)
+    with TestClient(app, base_url="https://shop.example", follow_redirects=False) as browser:
+        order_id = paystar_env.pay(browser.post("/buy").headers["location"])["order_id"]
+        paystar_clock.advance(150)
+        for _ in range(10_000):  # the sweeper runs beside these requests
+            if order_id in handed_over.values():
+                break
+            browser.get("/")
+    assert [handed_over[payment] for payment in set(handed_over) - already] == [order_id]

@@ -22,33 +22,27 @@ The convention for a guide:
   block; if it has a route ``/buy``, a payer buys, pays and comes back to the route ``paystar_callback``.
 - A guide that names ``DATABASE_URL`` or ``REDIS_URL`` has them in its environment: a new schema of a PostgreSQL, and a
   Redis (the guide is skipped where there is none).
+- A ``paystar`` command in an ```` ```sh ```` block is parsed by the command's own parser, and not run.
 - Relative links lead to guides and their headings; links into the repository are absolute, and are checked too.
 """
 
-import ast
-import asyncio
-import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
-from starlette.applications import Starlette
 
-from paystar_async import Paystar
+from paystar_async.cli.app import make_app, normalize_names
 from paystar_async.sandbox import Sandbox
-from paystar_async.sandbox.environment import client_environment
-from paystar_async.sandbox.server import running
-from tests.contrib.browsing import browsing, paid
+from tests.project.guide_run import GuideRun, compile_block, sandbox_environment
 from tests.project.guides import DOCS, Block, Guide, guide_paths, read_guide
 from tests.project.test_language import FORBIDDEN_WORDS
 
@@ -72,70 +66,6 @@ def guide_id(path: Path) -> str:
     return str(path.relative_to(DOCS).with_suffix(""))
 
 
-class GuideRun:
-    """A guide's namespace and event loop; runs the blocks in order.
-
-    Args:
-        path: the guide, for tracebacks.
-        module: the module whose namespace the blocks share.
-        sandbox: the sandbox behind the environment.
-    """
-
-    def __init__(self, path: Path, module: ModuleType, sandbox: Sandbox) -> None:
-        self._path, self._sandbox = path, sandbox
-        self._names = vars(module)
-        self._names["sandbox"] = sandbox
-        self._runner = asyncio.Runner()
-        self._apps: list[Any] = []
-
-    def run(self, block: Block, printed: str) -> None:
-        """Run a block; ``printed`` is what the block before it printed."""
-        self._names["printed"] = printed
-        code = compile_block(block, self._path)
-        if code.co_flags & inspect.CO_COROUTINE:
-            self._runner.run(eval(code, self._names))
-        else:
-            exec(code, self._names)
-        app = self._names.get("app")
-        if isinstance(app, Starlette | web.Application) and app not in self._apps:
-            self._apps.append(app)
-
-    def close(self) -> None:
-        """Visit the applications, and close the clients that are still open."""
-        for app in self._apps:
-            visit = visit_asgi_app if isinstance(app, Starlette) else visit_aiohttp_app
-            asyncio.run(visit(app, self._sandbox))
-        for client in [value for value in self._names.values() if isinstance(value, Paystar)]:
-            self._runner.run(client.aclose())
-        self._runner.close()
-
-
-def compile_block(block: Block, path: Path) -> Any:
-    """Compile a block so that tracebacks name the lines of the guide."""
-    tree = ast.parse("\n" * block.line + block.source, str(path))
-    return compile(tree, str(path), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-
-
-async def visit_asgi_app(app: Starlette, sandbox: Sandbox) -> None:
-    """Start an application; buy, pay and come back, if it sells something; stop it."""
-    async with browsing(app) as browser:
-        if any(getattr(route, "path", "") == "/buy" for route in app.routes):
-            fields = paid(sandbox, (await browser.post("/buy")).headers["location"])
-            response = await browser.get(app.url_path_for("paystar_callback"), params=fields)
-            assert response.status_code in (200, 303), response.text
-
-
-async def visit_aiohttp_app(app: web.Application, sandbox: Sandbox) -> None:
-    """Start an application; buy, pay and come back, if it sells something; stop it."""
-    async with TestClient(TestServer(app)) as browser:
-        if any(resource.canonical == "/buy" for resource in app.router.resources()):
-            page = await browser.post("/buy", allow_redirects=False)
-            fields = paid(sandbox, page.headers["location"])
-            callback = app.router["paystar_callback"].url_for()
-            response = await browser.get(callback, params=fields, allow_redirects=False)
-            assert response.status in (200, 303), await response.text()
-
-
 def is_test_module(block: Block) -> bool:
     """Return True if a block defines tests."""
     return block.language == "python" and bool(re.search(r"^(async )?def test_", block.source, re.MULTILINE))
@@ -147,21 +77,11 @@ def guide_environment(
 ) -> Iterator[Sandbox]:
     """Serve a sandbox, and lead the environment to it as the lines of ``paystar sandbox`` do."""
     text = request.node.callspec.params["path"].read_text(encoding="utf-8")
-    for name in [name for name in os.environ if name.startswith("PAYSTAR_")]:
-        monkeypatch.delenv(name)
     if "DATABASE_URL" in text:
         monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("postgres_schema"))
     if "REDIS_URL" in text:
         monkeypatch.setenv("REDIS_URL", request.getfixturevalue("redis_server").url)
-    folder = tmp_path / "guide"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.syspath_prepend(folder)
-    sandbox = Sandbox()
-    sandbox.settings.settle_seconds = 0
-    with running(sandbox) as base_url:
-        for name, value in client_environment(sandbox, base_url, str(tmp_path / "paystar.db")):
-            monkeypatch.setenv(name, value)
+    with sandbox_environment(monkeypatch, tmp_path) as sandbox:
         yield sandbox
 
 
@@ -228,6 +148,22 @@ def test_guide_left_out_blocks_have_known_reasons(path: Path) -> None:
             compile_block(block, path)
 
 
+@pytest.mark.parametrize("path", [ROOT / "README.md", *GUIDES], ids=lambda path: path.stem)
+def test_guide_commands_are_valid(path: Path) -> None:
+    for arguments in paystar_commands(read_guide(path)):
+        make_app().parse_args(list(normalize_names(arguments)), exit_on_error=False, print_error=False)
+
+
+def paystar_commands(guide: Guide) -> Iterator[list[str]]:
+    """Yield the arguments of each ``paystar`` command in the shell blocks of a guide."""
+    for block in guide.blocks:
+        lines = block.source.replace("\\\n", " ").splitlines() if block.language == "sh" else []
+        for line in lines:
+            tokens = shlex.split(line, comments=True)
+            if tokens[:1] == ["paystar"]:
+                yield list(takewhile(lambda token: token not in ("|", "&", "&&", ">", ">>"), tokens[1:]))
+
+
 @pytest.mark.parametrize("path", [DOCS / "index.md", *GUIDES], ids=guide_id)
 def test_guide_links_resolve(path: Path) -> None:
     for link in read_guide(path).links:
@@ -255,7 +191,8 @@ def test_guide_size_is_bounded(path: Path) -> None:
 
 @pytest.mark.parametrize("path", GUIDES, ids=guide_id)
 def test_guide_begins_with_title_and_summary(path: Path) -> None:
-    title, blank, summary, *_ = path.read_text("utf-8").splitlines()
+    text = path.read_text("utf-8").replace('<div dir="rtl" lang="fa" markdown>\n\n', "")
+    title, blank, summary, *_ = text.splitlines()
     assert title.startswith("# ")
     assert not blank
     assert summary[0].isalnum()
@@ -298,6 +235,11 @@ class TestConvention:
     def test_marker_without_block_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="in front of no block"):
             self.run("<!-- not run: shows a mistake -->\n\nA sentence.\n", tmp_path, Sandbox())
+
+    def test_paystar_commands_finds_options_and_ends_at_pipe(self, tmp_path: Path) -> None:
+        path = tmp_path / "guide.md"
+        path.write_text("```sh\npaystar call wallet \\\n  balance --raw | jq # all\n```\n", encoding="utf-8")
+        assert list(paystar_commands(read_guide(path))) == [["call", "wallet", "balance", "--raw"]]
 
     @pytest.mark.parametrize(
         ("link", "broken"),

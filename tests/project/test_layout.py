@@ -20,9 +20,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("table", "services", "transport", "keys", "waiters"),
     ("config", "middleware", "key_service", "payments", "payouts", "describe"),
     ("transfers", "loop_state"),
-    ("client", "sandbox"),
-    ("contrib", "testing", "cli"),
-    ("__main__",),
+    ("client", "sandbox", "conform"),
+    ("blocking", "testing", "cli"),
+    ("contrib", "__main__"),
 )
 """Lowest first. A module may import its own subpackage and lower layers, nothing beside it and nothing above."""
 

@@ -3,6 +3,7 @@
 from typing import assert_never
 
 from paystar_async import MatchMobile, Paystar, Transfer, WalletTransfer
+from paystar_async.blocking import BlockingPaystar
 from paystar_async.models.transfers import Settlement
 from paystar_async.outcomes import Failed, Pending, Succeeded
 
@@ -32,3 +33,17 @@ async def mistakes(
             return 2
         case _:
             assert_never(outcome)  # mistake: Unknown is missing
+
+
+def blocking_mistakes(paystar: BlockingPaystar, wallet_transfer: WalletTransfer) -> None:
+    paystar.identity.match_mobile("0012345679", "09121234567")  # mistake: positional
+    paystar.transfers.settle(transfers=[wallet_transfer])  # mistake: another product's transfer
+    paystar.transfers.wait(track_id=5)  # mistake: an int for a text
+    paystar.transfers.wait(track="t")  # mistake: no such parameter
+    paystar.payments.start(amount=5_000, order_id="o")  # mistake: a parameter is missing
+    paystar.payments.confirm("callback")  # mistake: not a callback
+    paystar.payouts.advance()  # mistake: a parameter is missing
+    BlockingPaystar(time_out=3)  # mistake: no such setting
+    BlockingPaystar(checks="loose")  # mistake: no such level
+    matches: list[Settlement] = paystar.identity.match_mobile(national_id="", mobile_number="")  # mistake: type
+    assert matches

@@ -135,7 +135,7 @@ async def test_index_lists_every_control(raw_client: RawClient, path: str) -> No
         assert control["does"]
         _, _, example_method, *body, url = shlex.split(control["example"])
         assert example_method == method
-        if "token" not in control["fields"]:
+        if not {"token", "track_id"} & set(control["fields"]):
             content = body[1].encode() if body else None
             assert (await raw_client.http.request(method, url, content=content)).status_code == 200, control
 
@@ -265,3 +265,51 @@ async def test_control_cross_origin_request_is_403(raw_client: RawClient, origin
         "http://localhost/_sandbox/clock", content=b'{"advance": 5}', headers=same_origin
     )
     assert response.status_code == 200
+
+
+async def test_transfer_settles_now_and_returns_money(raw_client: RawClient) -> None:
+    sandbox, account = raw_client.sandbox, "0111234567890"
+    opening = sandbox.settings.deposit_opening
+    await raw_client.settle(raw_client.transfer("t", 5_000))
+    await raw_client.data("wallet.settle", transfers=[raw_client.wallet_transfer("w")])
+    for status, balance in (("failed", opening), ("success", opening - 5_000), ("failed", opening)):
+        body = await post_control(raw_client, "transfer", track_id="t", status=status)
+        assert body["transfers"]["t"]["status"] == status
+        assert (await raw_client.data("transfers.balance", account_number=account))["balance"] == balance
+    await post_control(raw_client, "transfer", track_id="w", status="success")
+    sandbox.advance(86_000)
+    assert {track_id: line.status for track_id, line in sandbox.ledger.items()} == {"t": "failed", "w": "success"}
+    assert (await raw_client.data("transfers.balance", account_number=account))["balance"] == opening
+
+
+async def test_expire_expires_keys_and_not_refresh_tokens(raw_client: RawClient) -> None:
+    await post_control(raw_client, "expire", realm="application")
+    assert (await raw_client.call("transfers.find"))["status"] == 5
+    assert (await raw_client.call("wallet.balance"))["status"] == 1
+    assert (await raw_client.call("keys.refresh_application_key"))["status"] in (1, "ok")
+    await post_control(raw_client, "expire", realm=None)
+    assert (await raw_client.call("wallet.balance"))["status"] == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "message"),
+    [
+        ("transfer", {"track_id": "none", "status": "failed"}, "no transfer has the track_id"),
+        ("transfer", {"track_id": "t", "status": "pending"}, "success or failed"),
+        ("expire", {"realm": "gateway"}, "one of application, wallet, inquiry"),
+        ("pay", {"token": "none"}, "cannot be paid"),
+        ("pay", {"token": "newest"}, "cannot be paid"),
+    ],
+)
+async def test_trigger_without_target_is_400(
+    raw_client: RawClient, name: str, fields: dict[str, object], message: str
+) -> None:
+    assert message in (await post_control(raw_client, name, http=400, **fields))["error"]
+
+
+async def test_pay_finds_payment_by_order_ref_num_or_newest(raw_client: RawClient) -> None:
+    payments = [await raw_client.create_payment(order_id=order_id) for order_id in ("a", "a", "b", "c")]
+    first, second, third, fourth = (payment["ref_num"] for payment in payments)
+    for name, ref_num in (("newest", fourth), ("newest", third), (first, first), ("a", second)):
+        assert (await post_control(raw_client, "pay", token=name))["callback"]["ref_num"] == ref_num
+    assert "one payment" in (await post_control(raw_client, "pay", http=400, token="a"))["error"]

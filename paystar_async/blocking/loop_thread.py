@@ -1,0 +1,219 @@
+"""The event loop of the blocking clients: one loop in one thread for each process.
+
+A forked process has no copy of the thread, and starts its own. What the parent left behind (sockets, pipes, the loop)
+is shared with the parent, so the child keeps these objects and never touches them.
+"""
+
+import asyncio
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
+
+import anyio
+from anyio.from_thread import start_blocking_portal
+
+from paystar_async.client import Paystar
+from paystar_async.errors import ConfigurationError
+
+T = TypeVar("T")
+
+FORK_WAIT_SECONDS = 1.0
+"""How long a fork waits for the loop to finish its current callback."""
+
+
+class LoopEnded(Exception):
+    """The event loop ended before it accepted a call; nothing was started."""
+
+
+class LoopCall(Generic[T]):
+    """A call that can be cancelled at any time, also before the event loop has begun it.
+
+    Args:
+        function: the coroutine function to call.
+    """
+
+    def __init__(self, function: Callable[[], Awaitable[T]]) -> None:
+        self._function = function
+        self._scope: anyio.CancelScope | None = None
+        self._cancelled = False
+
+    async def run(self) -> T:
+        """Call the function, unless the call was cancelled."""
+        with anyio.CancelScope() as self._scope:
+            if not self._cancelled:
+                return await self._function()
+        raise asyncio.CancelledError
+
+    def cancel(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cancel the call in its event loop; called in another thread."""
+        self._cancelled = True
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._scope is not None:
+            self._scope.cancel()
+
+
+class LoopThread:
+    """A thread with an event loop.
+
+    Attributes:
+        clients: the clients that are open in the loop.
+        calls: the number of calls in progress.
+    """
+
+    def __init__(self) -> None:
+        _require_real_threads()
+        self.clients: WeakSet[Paystar] = WeakSet()
+        self.calls = 0
+        self._process = os.getpid()
+        self._ended = False
+        self._resume = threading.Event()
+        self._manager = start_blocking_portal("asyncio", name="paystar_async event loop")
+        self._portal = self._manager.__enter__()
+        self._loop = self._portal.call(asyncio.get_running_loop)
+        atexit.register(self.close)
+
+    @property
+    def is_usable(self) -> bool:
+        """Return True if the thread accepts calls of this process."""
+        return not self._ended and self._process == os.getpid()
+
+    def cancel(self, call: LoopCall[Any]) -> None:
+        """Cancel a call."""
+        call.cancel(self._loop)
+
+    def start(self, function: Callable[[], Awaitable[T]]) -> Future[T]:
+        """Start a coroutine function.
+
+        Raises:
+            LoopEnded: the loop has ended, or belongs to the parent process.
+        """
+        if not self.is_usable:
+            raise LoopEnded
+        try:
+            return self._portal.start_task_soon(function)
+        except RuntimeError as error:
+            self._ended = True
+            atexit.unregister(self.close)
+            raise LoopEnded from error
+
+    def stop(self, *, cancel: bool = False) -> None:
+        """End the loop and its thread.
+
+        Args:
+            cancel: True to cancel calls in progress, False to wait for them.
+        """
+        if self.is_usable:
+            self._ended = True
+            atexit.unregister(self.close)
+            error = SystemExit() if cancel else None  # an error makes the portal cancel its tasks
+            self._manager.__exit__(type(error) if error else None, error, None)
+
+    def close(self) -> None:
+        """Close the clients, then end the loop; called when the process exits."""
+        for client in list(self.clients):
+            if self.is_usable:
+                self.start(client.aclose).exception()
+        self.stop(cancel=True)
+
+    def pause(self) -> None:
+        """Hold the loop between two callbacks, where its thread holds no lock that a forked process would inherit."""
+        if not self.is_usable or asyncio._get_running_loop() is self._loop:  # noqa: SLF001 - None outside a loop
+            return
+        paused, self._resume = threading.Event(), threading.Event()
+        resume = self._resume
+
+        def wait() -> None:
+            paused.set()
+            resume.wait(FORK_WAIT_SECONDS)
+
+        try:
+            self._loop.call_soon_threadsafe(wait)
+        except RuntimeError:
+            return  # the loop has ended
+        paused.wait(FORK_WAIT_SECONDS)
+
+    def resume(self) -> None:
+        """Continue after ``pause``."""
+        self._resume.set()
+
+
+class LoopThreads:
+    """The loop thread of this process, started at the first call and ended with the last open client."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: LoopThread | None = None
+        self._inherited: list[LoopThread] = []
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._start_anew
+            )
+
+    def enter(self, client: Paystar) -> LoopThread:
+        """Return the thread for a call of a client; ``leave`` must follow."""
+        with self._lock:
+            if self._thread is None or not self._thread.is_usable:
+                self._thread = LoopThread()
+            self._thread.clients.add(client)
+            self._thread.calls += 1
+            return self._thread
+
+    def leave(self, thread: LoopThread, client: Paystar | None = None) -> None:
+        """End a call.
+
+        Args:
+            thread: the thread of the call.
+            client: the client, if the call closed it; the thread ends with its last client.
+        """
+        with self._lock:
+            thread.calls -= 1
+            if client is not None:
+                thread.clients.discard(client)
+            if thread.calls or thread.clients:
+                return
+            if self._thread is thread:
+                self._thread = None
+        thread.stop()
+
+    def is_open(self, client: Paystar) -> bool:
+        """Return True if a client was used in this process and not closed since."""
+        with self._lock:
+            return self._thread is not None and self._thread.is_usable and client in self._thread.clients
+
+    def _before_fork(self) -> None:
+        if (thread := self._thread) is not None:
+            thread.pause()
+
+    def _after_fork(self) -> None:
+        if (thread := self._thread) is not None:
+            thread.resume()
+
+    def _start_anew(self) -> None:
+        """Forget the thread of the parent process; another thread of the parent may have held the lock."""
+        if self._thread is not None:
+            self._inherited.append(self._thread)
+        self._thread, self._lock = None, threading.Lock()
+
+
+LOOP_THREADS = LoopThreads()
+
+
+def _require_real_threads() -> None:
+    """Raise ConfigurationError where gevent or eventlet has replaced threads: an event loop would block everything."""
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if (gevent is not None and gevent.is_module_patched("threading")) or (
+        eventlet is not None and eventlet.is_monkey_patched("thread")
+    ):
+        raise ConfigurationError(
+            "BlockingPaystar needs threads, which gevent or eventlet has replaced in this process",
+            hint="run this process with threads: gunicorn --worker-class gthread, celery worker --pool threads",
+        )

@@ -1,0 +1,39 @@
+"""An assumption about the live service, and the verdicts on it."""
+
+from enum import StrEnum
+
+from attrs import field, frozen
+
+from paystar_async.conform.judges import Judge
+
+
+class Verdict(StrEnum):
+    """What observed responses say about an assumption."""
+
+    CONFIRMED = "confirmed"
+    CONTRADICTED = "contradicted"
+    NOT_OBSERVED = "not observed"
+
+
+@frozen
+class Assumption:
+    """An assumption about the live service.
+
+    Attributes:
+        id: its name in the code, the guide, reports and ``paystar sandbox --assume``.
+        evidence: ``R`` the reference alone, ``R+n`` the reference and n integrations, ``n`` n integrations,
+            ``assumed`` no source.
+        sentence: what is assumed.
+        matters: where it matters.
+        observed: which response shows it.
+        if_wrong: what changes in this package if it is wrong.
+        judge: judges one response.
+    """
+
+    id: str
+    evidence: str
+    sentence: str
+    matters: str
+    observed: str
+    if_wrong: str
+    judge: Judge = field(repr=False, eq=False)

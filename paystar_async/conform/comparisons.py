@@ -1,0 +1,227 @@
+"""Comparisons between calls: facts that no single response shows, such as the order of a list.
+
+Ids are remembered as hashes, in memory only. A fact is a name and a word of a closed set, never a value.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from attrs import define, field
+
+from paystar_async.endpoint import KEY_REFUSALS, Request
+from paystar_async.errors import AlreadyVerified, PaystarError, StatusError
+from paystar_async.models.gateway import Created, CreatePayment, GatewayTransaction, InquirePayment, VerifyPayment
+from paystar_async.models.gateway import Verified as VerifiedPayment
+from paystar_async.models.identity import MatchCard, MatchIban
+from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer
+from paystar_async.models.wallet import Accepted, FindWalletTransfers, SettleWallet, WalletTransfer
+from paystar_async.runtime.clock import Clock
+from paystar_async.values.dates import parse_tehran
+
+V = TypeVar("V")
+
+MAX_REMEMBERED = 1000
+"""Track ids, orders and payments that are remembered, each."""
+_TEHRAN_OFFSET_SECONDS = 12_600
+_TOLERANCE_SECONDS = 120.0
+_TEN_TIMES = 10
+Facts = dict[str, str]
+
+
+@define
+class _SentTransfer:
+    contents: int
+    hashid: int | None
+    sent_at: float
+
+
+@define
+class _CreatedPayment:
+    amount: int
+    created_at: float
+    verified: bool = False
+
+
+@define
+class Comparisons:
+    """Compares the calls of one process.
+
+    Args:
+        clock: the time at which calls are sent.
+    """
+
+    clock: Clock
+    _refused: dict[int, str] = field(factory=dict[int, str], init=False)
+    _sent: dict[int, _SentTransfer] = field(factory=dict[int, _SentTransfer], init=False)
+    _orders: dict[int, int] = field(factory=dict[int, int], init=False)
+    _payments: dict[int, _CreatedPayment] = field(factory=dict[int, _CreatedPayment], init=False)
+    _first_page: tuple[int, ...] = field(default=(), init=False)
+
+    def compare(self, request: Request[Any], value: object, error: BaseException | None) -> Facts:
+        """Return the facts of a call.
+
+        Args:
+            request: the request.
+            value: the response model; None if the call failed.
+            error: the error of a call that failed.
+        """
+        match request.value:
+            case Settle() | SettleWallet() as call:
+                return self._compare_transfers(call.transfers, value, error)
+            case FindTransfers(track_id=None) as call if isinstance(value, list):
+                return self._compare_list(call, value)
+            case FindTransfers() | FindWalletTransfers() as call if isinstance(value, list):
+                return self._compare_lookup(str(call.track_id), request.account, value)
+            case CreatePayment() as call:
+                return self._compare_order(call, value, error)
+            case VerifyPayment() as call:
+                return self._compare_verification(call, value, error)
+            case InquirePayment() as call:
+                return self._compare_inquiry(call, value)
+            case MatchCard() | MatchIban() if getattr(value, "is_matched", False):
+                return {"birth date": "matched"}
+            case _:
+                return {}
+
+    def _compare_transfers(
+        self, transfers: Sequence[Transfer] | Sequence[WalletTransfer], value: object, error: BaseException | None
+    ) -> Facts:
+        if value is None:
+            kind = "key refusal" if isinstance(error, KEY_REFUSALS) else "refusal"
+            for transfer in transfers:
+                if isinstance(error, StatusError) and hash(transfer.track_id) not in self._sent:
+                    _remember(self._refused, hash(transfer.track_id), kind)
+                else:
+                    self._refused.pop(hash(transfer.track_id), None)
+            return {}
+        facts: Facts = _fee(transfers, value) if isinstance(value, Accepted) else {}
+        items: Mapping[str | None, Settlement] = {}
+        if isinstance(value, list):
+            items = {item.track_id: item for item in value if isinstance(item, Settlement)}
+        for transfer in transfers:
+            key, item = hash(transfer.track_id), items.get(transfer.track_id)
+            self._refused.pop(key, None)
+            hashid = hash(item.hashid) if item is not None and item.hashid else None
+            previous = self._sent.get(key)
+            if previous is None:
+                _remember(self._sent, key, _SentTransfer(hash(transfer), hashid, self.clock.time()))
+            elif item is not None and previous.contents == hash(transfer):
+                is_first = hashid is not None and hashid == previous.hashid
+                facts["repeated track_id"] = "first result" if is_first else "another result"
+            elif item is not None:
+                facts["changed transfer"] = "failed" if item.status == "failed" else "not failed"
+        return facts
+
+    def _compare_list(self, call: FindTransfers, items: list[Any]) -> Facts:
+        facts: Facts = {}
+        order = _order([text for item in items if (text := _time_text(item.extra)) is not None])
+        if order is not None:
+            facts["order"] = order
+        if call.limit is not None and items:
+            facts["limit"] = "kept" if len(items) <= call.limit else "exceeded"
+        page = tuple(hash(item.hashid) for item in items)
+        if not call.skip:
+            self._first_page = page
+        elif page and self._first_page:
+            facts["skip"] = "ignored" if page[0] == self._first_page[0] else "kept"
+        return facts
+
+    def _compare_lookup(self, track_id: str, account: str, items: list[Any]) -> Facts:
+        facts: Facts = {}
+        refusal = self._refused.get(hash(track_id))
+        if refusal is not None:
+            facts[f"after {refusal}"] = "found" if items else "absent"
+        for item in items:
+            stored_form = f"{account}*{track_id}*"
+            is_stored_form = isinstance(item.track_id, str) and item.track_id.startswith(stored_form)
+            form = "as sent" if item.track_id == track_id else "stored form" if is_stored_form else "other"
+            facts["track_id"] = form
+        sent = self._sent.get(hash(track_id))
+        if sent is not None and items and (zone := self._zone(_time_text(items[0].extra), sent.sent_at)):
+            facts["zone"] = zone
+        return facts
+
+    def _compare_order(self, call: CreatePayment, value: object, error: BaseException | None) -> Facts:
+        facts: Facts = {}
+        key = hash(call.order_id)
+        previous = self._orders.get(key)
+        if isinstance(value, Created):
+            if previous is not None:
+                facts["repeated order_id"] = (
+                    "same transaction" if previous == hash(value.ref_num) else "new transaction"
+                )
+            if value.payment_amount is not None:
+                facts["payment_amount"] = _ratio(value.payment_amount, call.amount)
+            _remember(self._orders, key, hash(value.ref_num))
+            _remember(self._payments, hash(value.ref_num), _CreatedPayment(call.amount, self.clock.time()))
+        elif previous is not None and isinstance(error, StatusError):
+            facts["repeated order_id"] = "refused"
+        return facts
+
+    def _compare_verification(self, call: VerifyPayment, value: object, error: BaseException | None) -> Facts:
+        facts: Facts = {}
+        payment = self._payments.get(hash(call.ref_num))
+        if isinstance(value, VerifiedPayment):
+            facts["price"] = _ratio(value.price, call.amount)
+        if payment is not None and payment.verified and (value is not None or isinstance(error, PaystarError)):
+            is_refused = isinstance(error, AlreadyVerified)
+            facts["second verify"] = "already verified" if is_refused else "other"
+        if payment is not None and value is not None:
+            payment.verified = True
+        return facts
+
+    def _compare_inquiry(self, call: InquirePayment, value: object) -> Facts:
+        facts: Facts = {"signed": "no" if call.amount is None else "yes"}
+        if isinstance(value, GatewayTransaction):
+            payment = self._payments.get(hash(call.ref_num))
+            amount = call.amount or (payment and payment.amount)
+            if value.payment_amount is not None and amount:
+                facts["payment_amount"] = _ratio(value.payment_amount, amount)
+            if payment is not None and (zone := self._zone(value.payment_date, payment.created_at)):
+                facts["zone"] = zone
+        return facts
+
+    def _zone(self, text: object, since: float) -> str | None:
+        """Return the time zone of a date that lies between ``since`` and now, or None."""
+        moment = parse_tehran(text)
+        if moment is None:
+            return None
+        earliest, latest = since - _TOLERANCE_SECONDS, self.clock.time() + _TOLERANCE_SECONDS
+        if earliest <= moment.timestamp() <= latest:
+            return "tehran"
+        return "utc" if earliest <= moment.timestamp() + _TEHRAN_OFFSET_SECONDS <= latest else None
+
+
+def _remember(memory: dict[int, V], key: int, value: V) -> None:
+    """Store a value, and forget the oldest one beyond the limit."""
+    memory[key] = value
+    if len(memory) > MAX_REMEMBERED:
+        del memory[next(iter(memory))]
+
+
+def _fee(transfers: Sequence[Transfer] | Sequence[WalletTransfer], value: Accepted) -> Facts:
+    if len(transfers) != 1 or len(value.created_settlements) != 1:
+        return {}
+    charged = value.created_settlements[0].amount_with_wage
+    return {} if charged is None else {"amount_with_wage": _ratio(charged, transfers[0].amount)}
+
+
+def _ratio(reported: int, amount: int) -> str:
+    if reported == amount:
+        return "equal"
+    return "less" if reported < amount else "ten times" if reported >= amount * _TEN_TIMES else "more"
+
+
+def _time_text(extra: Mapping[str, object]) -> str | None:
+    """Return the first date and time of an item's further fields, as text."""
+    return next((text for text in extra.values() if isinstance(text, str) and parse_tehran(text)), None)
+
+
+def _order(times: list[str]) -> str | None:
+    if len(set(times)) < 2:
+        return None
+    return (
+        "newest first"
+        if times == sorted(times, reverse=True)
+        else ("oldest first" if times == sorted(times) else "no order")
+    )

@@ -1,0 +1,184 @@
+"""A user middleware that records the shapes of responses, never a value."""
+
+import json
+import os
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from paystar_async.conform.comparisons import Comparisons
+from paystar_async.endpoint import Observation, Request, Response, Send
+from paystar_async.errors import ConfigurationError
+from paystar_async.runtime.clock import Clock, SystemClock
+from paystar_async.runtime.events import logger
+from paystar_async.values.shapes import shape_of
+
+DEFAULT_MAX_BYTES = 4_000_000
+"""Size at which a file of shapes stops growing."""
+MAX_DISTINCT = 2_000
+"""Different records that one recorder counts; further ones are not recorded."""
+CALLBACK = "gateway.callback"
+"""The endpoint of a recorded callback."""
+
+
+class ShapeRecorder:
+    """A user middleware that appends the shape of each response to a file of JSON lines.
+
+    A record holds the endpoint, the HTTP status, the envelope's status, field names, JSON types, classes of lengths
+    and forms of texts, and comparisons such as ``order: newest first``; no value, and no field name that is not made of
+    known words. ``paystar conform --from FILE`` judges the file. An equal record is written when it has been seen 1, 2,
+    4, 8, … times, so that frequent responses do not fill the file. Several processes may write to one file; a process
+    that is killed loses no more than its last record. A file that cannot be written is logged once, and the call goes
+    on.
+
+    Args:
+        path: the file; created with access for its owner only.
+        max_bytes: size in bytes at which the file stops growing.
+        clock: the clock that dates of responses are compared with; the system's by default.
+
+    Raises:
+        ConfigurationError: ``max_bytes`` is not a positive number.
+    """
+
+    def __init__(
+        self, path: str | PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES, clock: Clock | None = None
+    ) -> None:
+        if isinstance(max_bytes, bool) or max_bytes < 1:
+            raise ConfigurationError("max_bytes must be a number of bytes above 0")
+        self.path = Path(path)
+        self._max_bytes = max_bytes
+        self._counts: dict[tuple[object, ...], int] = {}
+        self._comparisons = Comparisons(clock or SystemClock())
+        self._has_warned = False
+
+    async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
+        """Send the request, and record the shape of each of its responses."""
+        observations: list[Observation] = []
+        request.observe = observations.append
+        try:
+            response = await next(request)
+        except BaseException as error:
+            self._record(request, observations, None, error)
+            raise
+        self._record(request, observations, response.value, None)
+        return response
+
+    def record_callback(self, method: str, fields: Mapping[str, object], *, default_method: bool) -> None:
+        """Record the shape of a payment's callback, which no middleware sees.
+
+        Args:
+            method: the HTTP method of the callback, ``GET`` or ``POST``.
+            fields: the fields of the callback.
+            default_method: whether the payment was created without ``callback_method``.
+        """
+        if method in ("GET", "POST"):
+            facts = {"method": method, "default": "yes" if default_method else "no"}
+            self._count(
+                Observation(
+                    endpoint=CALLBACK,
+                    http_status=0,
+                    status=None,
+                    sent="none",
+                    shape=shape_of(dict(fields)),
+                    facts=facts,
+                )
+            )
+
+    def _record(
+        self, request: Request[Any], observations: list[Observation], value: object, error: BaseException | None
+    ) -> None:
+        # After a payment was sent, a mistake in here must not look like a failed payment.
+        try:
+            facts = self._comparisons.compare(request, value, error)
+            for observation in reversed(observations):
+                if facts and observation.endpoint == request.endpoint.id:
+                    observation.facts |= facts
+                    break
+            for observation in observations:
+                self._count(observation)
+        except Exception as failure:
+            self._warn(type(failure).__name__)
+
+    def _count(self, observation: Observation) -> None:
+        facts = tuple(observation.facts.items())
+        key = (
+            observation.endpoint,
+            observation.http_status,
+            observation.status,
+            observation.sent,
+            observation.shape,
+            facts,
+        )
+        count = self._counts.get(key, 0) + 1
+        if count == 1 and len(self._counts) >= MAX_DISTINCT:
+            return
+        self._counts[key] = count
+        if count & (count - 1) == 0:
+            try:
+                self._append(f'{encode_observation(observation)[:-1]},"times":{count}}}\n'.encode())
+            except OSError as error:
+                self._warn(error.strerror or type(error).__name__)
+
+    def _append(self, record: bytes) -> None:
+        # O_APPEND and one write: records of several processes do not mix, and a killed process leaves none in part.
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        try:
+            if os.fstat(descriptor).st_size + len(record) <= self._max_bytes:
+                os.write(descriptor, record)
+            else:
+                self._warn(f"the file has {self._max_bytes} bytes")
+        finally:
+            os.close(descriptor)
+
+    def _warn(self, reason: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning("shapes are no longer recorded: %s", reason)
+
+
+def encode_observation(observation: Observation) -> str:
+    """Return an observation as a JSON object."""
+    status = observation.status
+    facts = observation.facts
+    return (
+        f'{{"endpoint":"{observation.endpoint}","http":{observation.http_status},'
+        f'"status":{"null" if status is None else status if isinstance(status, int) else json.dumps(status)},'
+        f'"sent":"{observation.sent}",'
+        f'"facts":{json.dumps(facts, separators=(",", ":")) if facts else "{}"},"shape":{observation.shape}}}'
+    )
+
+
+def read_observations(path: str | PathLike[str]) -> tuple[list[Observation], int]:
+    """Return the observations in a file, and the number of unreadable lines.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise ConfigurationError(f"the shapes cannot be read: {error.strerror or error}") from None
+    observations = [decode_observation(line) for line in lines if line.strip()]
+    readable = [observation for observation in observations if observation is not None]
+    return readable, len(observations) - len(readable)
+
+
+def decode_observation(line: str) -> Observation | None:
+    """Return the observation of a line; None if the line is not one."""
+    try:
+        record: Any = json.loads(line)
+        facts = {str(name): str(fact) for name, fact in record["facts"].items()}
+        shape, status, sent = record["shape"], record["status"], record["sent"]
+        if sent not in ("none", "one", "several") or not isinstance(status, int | str | None):
+            return None
+        return Observation(
+            endpoint=str(record["endpoint"]),
+            http_status=int(record["http"]),
+            status=status,
+            sent=sent,
+            shape=json.dumps(shape, ensure_ascii=False),
+            facts=facts,
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None

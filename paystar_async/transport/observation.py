@@ -1,0 +1,102 @@
+"""Report the shape of a response to the middleware that wants it, without any value of the response."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+from paystar_async.endpoint import Observation, Request
+from paystar_async.errors import StatusError, status_class
+from paystar_async.runtime.events import logger
+from paystar_async.transport.decoder import INVALID_ACCESS, SUCCESS
+from paystar_async.transport.encoder import count_items
+from paystar_async.values.dates import parse_tehran
+from paystar_async.values.shapes import shape_of
+
+_EXPIRY_FIELDS = ("api_key_expire_date", "inquiry_key_expire_date")
+_TEHRAN_OFFSET_SECONDS = 12_600
+_TOLERANCE_SECONDS = 600
+_MAX_LIFETIME_SECONDS = 2 * 86_400
+_MAX_UNIX_SECONDS = 1e11
+
+
+def report_observation(
+    request: Request[Any], http_status: int, envelope: Mapping[str, object] | None, body: bytes, now: float
+) -> None:
+    """Call ``request.observe`` with the shape of a response; an error there is logged and changes nothing.
+
+    Args:
+        request: the request that was sent.
+        http_status: the response's HTTP status.
+        envelope: the parsed body; None if the body is not a JSON object.
+        body: the body, of which only its kind is reported if it is not a JSON object.
+        now: seconds since 1970.
+    """
+    if request.observe is None:
+        return
+    try:
+        count = count_items(request)
+        request.observe(
+            Observation(
+                endpoint=request.endpoint.id,
+                http_status=http_status,
+                status=None if envelope is None else known_status(envelope.get("status")),
+                sent=_AMOUNTS[min(count, 2)],
+                shape=_kind_of_body(body) if envelope is None else shape_of(envelope),
+                facts={} if envelope is None else _facts(request, envelope, now),
+            )
+        )
+    except Exception as error:  # after a payment was sent, nothing here may look like a failed payment
+        logger.warning("the shape of a response was not recorded: %s", type(error).__name__)
+
+
+_AMOUNTS: tuple[Literal["none", "one", "several"], ...] = ("none", "one", "several")
+
+
+def known_status(status: object) -> int | str | None:
+    """Return an envelope's status if the reference lists it, otherwise ``other``; None for an absent status."""
+    if status is None or status == "":
+        return None
+    if isinstance(status, str) and (text := status.strip().lower()):
+        status = int(text) if text.removeprefix("-").isdecimal() and len(text) < 10 else text
+    if isinstance(status, bool) or not isinstance(status, int | str):
+        return "other"
+    return status if status in SUCCESS or status_class(status) is not StatusError else "other"
+
+
+def _kind_of_body(body: bytes) -> str:
+    start = body.lstrip()[:1]
+    return '"body:empty"' if not start else '"body:html"' if start == b"<" else '"body:other"'
+
+
+def _facts(request: Request[Any], envelope: Mapping[str, object], now: float) -> dict[str, str]:
+    facts: dict[str, str] = {}
+    message, data = envelope.get("message"), envelope.get("data")
+    if isinstance(message, str) and message.strip() == INVALID_ACCESS:
+        facts["message"] = "invalid access"
+    if request.endpoint.refresh_token_field and isinstance(data, dict):
+        fields = cast("dict[str, object]", data)
+        expiry = next((fields[name] for name in _EXPIRY_FIELDS if fields.get(name)), None)
+        facts["expiry"] = _expiry_kind(expiry, now)
+    return facts
+
+
+def _expiry_kind(expiry: object, now: float) -> str:
+    """Return how a key's expiry is written, judged by the time at which a key expires."""
+    if expiry is None:
+        return "absent"
+    if isinstance(expiry, int | float):
+        seconds = expiry / 1000 if expiry > _MAX_UNIX_SECONDS else expiry
+        return "unix" if now < seconds <= now + _MAX_LIFETIME_SECONDS else "other number"
+    expires_at = parse_tehran(expiry)
+    if expires_at is None:
+        return "other text"
+    # A lifetime is a whole number of hours; in UTC the text lies three and a half hours too early.
+    lifetime = expires_at.timestamp() - now
+    return next(
+        (
+            zone
+            for zone, offset in (("tehran", 0), ("utc", _TEHRAN_OFFSET_SECONDS))
+            if 0 < lifetime + offset <= _MAX_LIFETIME_SECONDS
+            and abs((lifetime + offset + 1800) % 3600 - 1800) < _TOLERANCE_SECONDS
+        ),
+        "unclear",
+    )

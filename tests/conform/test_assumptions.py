@@ -1,0 +1,86 @@
+"""The register of assumptions, and that the code's ``# assumed`` marks name its entries."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from paystar_async.conform.assumption import Assumption, Verdict
+from paystar_async.conform.assumptions import ASSUMPTIONS, BY_ASSUMPTION, judge_observations
+from paystar_async.endpoint import Observation
+
+PACKAGE = Path(__file__).parents[2] / "paystar_async"
+REGISTER = PACKAGE / "conform"
+MARK = re.compile(r"\bassumed\b(?: \(([a-z0-9, -]+)\))?[:,]|# assumed\b(?: \(([a-z0-9, -]+)\))?")
+EVIDENCE = re.compile(r"R|R\+[1-9][0-9]*|[1-9][0-9]*|assumed")
+
+
+def marks(text: str) -> list[str]:
+    """Return the ids that the ``assumed`` marks of a text name; an empty text for a mark without one."""
+    return [name for match in MARK.finditer(text) for name in (match[1] or match[2] or "").split(", ")]
+
+
+def marked_assumptions() -> dict[str, set[str]]:
+    """Return the modules that mark each assumption."""
+    modules: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        if REGISTER not in path.parents:
+            for name in marks(path.read_text("utf-8")):
+                modules.setdefault(name, set()).add(str(path.relative_to(PACKAGE)))
+    return modules
+
+
+def test_marks_finds_ids_and_their_absence() -> None:
+    text = "# assumed (a-b): x\n# assumed\n# assumed: y\nassumed (c, d): z\n# assumed (e), from f\nit is assumed here"
+    assert marks(text) == ["a-b", "", "", "c", "d", "e"]
+
+
+def test_marked_assumptions_are_in_the_register() -> None:
+    unknown = {name: modules for name, modules in marked_assumptions().items() if name not in BY_ASSUMPTION}
+    assert unknown == {}, "name the assumption, # assumed (id): …, and give the id an entry in the register"
+
+
+def test_register_marks_every_entry_without_source() -> None:
+    without_source = {assumption.id for assumption in ASSUMPTIONS if assumption.evidence == "assumed"}
+    assert without_source - set(marked_assumptions()) == set()
+
+
+def test_register_has_unique_ids() -> None:
+    assert len(BY_ASSUMPTION) == len(ASSUMPTIONS)
+
+
+@pytest.mark.parametrize("assumption", ASSUMPTIONS, ids=lambda assumption: assumption.id)
+def test_assumption_is_complete(assumption: Assumption) -> None:
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", assumption.id)
+    assert EVIDENCE.fullmatch(assumption.evidence)
+    assert assumption.sentence.endswith(".")
+    assert all((assumption.matters, assumption.observed, assumption.if_wrong))
+
+
+@pytest.mark.parametrize("assumption", ASSUMPTIONS, ids=lambda assumption: assumption.id)
+def test_assumption_names_existing_modules(assumption: Assumption) -> None:
+    named = re.findall(r"[a-z_/]+\.py", assumption.matters)
+    assert [path for path in named if not (PACKAGE / path).is_file()] == []
+
+
+def observation(**changes: object) -> Observation:
+    values: dict[str, object] = {
+        "endpoint": "gateway.inquiry",
+        "http_status": 401,
+        "status": "unauthenticated",
+        "sent": "none",
+        "shape": '{"status":"word:known"}',
+        "facts": {},
+    }
+    return Observation(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_judge_observations_without_any_observes_nothing() -> None:
+    assert set(judge_observations([]).values()) == {Verdict.NOT_OBSERVED}
+
+
+def test_judge_observations_lets_a_contradiction_outweigh() -> None:
+    assert judge_observations([observation()])["unauthenticated-http"] is Verdict.CONFIRMED
+    for order in ((401, 403, 401), (403, 401)):
+        verdicts = judge_observations([observation(http_status=http) for http in order])
+        assert verdicts["unauthenticated-http"] is Verdict.CONTRADICTED
