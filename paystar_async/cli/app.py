@@ -22,6 +22,7 @@ from cyclopts import (
 
 from paystar_async._version import VERSION
 from paystar_async.cli.call import call_app
+from paystar_async.cli.conform.command import conform
 from paystar_async.cli.console import (
     EXIT_FAILED,
     EXIT_UNKNOWN,
@@ -59,7 +60,7 @@ def make_app() -> App:
     app = App(name="paystar", help=_HELP, help_format="markdown", version=VERSION, suppress_keyboard_interrupt=False)
     app.command(call_app())
     app.command(payout_app())
-    for command in (doctor, sandbox, demo, docs):
+    for command in (doctor, conform, sandbox, demo, docs):
         app.command(command)
     return app
 

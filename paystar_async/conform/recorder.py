@@ -59,9 +59,9 @@ class ShapeRecorder:
         try:
             response = await next(request)
         except BaseException as error:
-            self._record(request, observations, None, error)
+            self._record_call(request, observations, None, error)
             raise
-        self._record(request, observations, response.value, None)
+        self._record_call(request, observations, response.value, None)
         return response
 
     def record_callback(self, method: str, fields: Mapping[str, object], *, default_method: bool) -> None:
@@ -74,7 +74,7 @@ class ShapeRecorder:
         """
         if method in ("GET", "POST"):
             facts = {"method": method, "default": "yes" if default_method else "no"}
-            self._count(
+            self.record(
                 Observation(
                     endpoint=CALLBACK,
                     http_status=0,
@@ -85,7 +85,7 @@ class ShapeRecorder:
                 )
             )
 
-    def _record(
+    def _record_call(
         self, request: Request[Any], observations: list[Observation], value: object, error: BaseException | None
     ) -> None:
         # After a payment was sent, a mistake in here must not look like a failed payment.
@@ -96,11 +96,12 @@ class ShapeRecorder:
                     observation.facts |= facts
                     break
             for observation in observations:
-                self._count(observation)
+                self.record(observation)
         except Exception as failure:
             self._warn(type(failure).__name__)
 
-    def _count(self, observation: Observation) -> None:
+    def record(self, observation: Observation) -> None:
+        """Record a response, or count it if an equal one was recorded."""
         facts = tuple(observation.facts.items())
         key = (
             observation.endpoint,

@@ -53,7 +53,10 @@ def test_run_usage_error_is_one_line(arguments: tuple[str, ...], run: Run) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("cal",), "unknown command cal; available: call, payout, doctor, sandbox, demo, docs – did you mean call?"),
+        (
+            ("cal",),
+            "unknown command cal; available: call, payout, doctor, conform, sandbox, demo, docs – did you mean call?",
+        ),
         (("doctor", "--ofline"), "unknown option --ofline – did you mean --offline?"),
         (("doctor", "extra"), "unexpected argument extra – see --help"),
         (("call", "inquiry", "iban"), "missing value for --iban – see --help"),

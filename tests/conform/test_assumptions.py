@@ -75,12 +75,18 @@ def observation(**changes: object) -> Observation:
     return Observation(**(values | changes))  # type: ignore[arg-type]
 
 
+def verdicts(*observations: Observation) -> dict[str, Verdict]:
+    return {finding.assumption.id: finding.verdict for finding in judge_observations(observations)}
+
+
 def test_judge_observations_without_any_observes_nothing() -> None:
-    assert set(judge_observations([]).values()) == {Verdict.NOT_OBSERVED}
+    assert set(verdicts().values()) == {Verdict.NOT_OBSERVED}
 
 
 def test_judge_observations_lets_a_contradiction_outweigh() -> None:
-    assert judge_observations([observation()])["unauthenticated-http"] is Verdict.CONFIRMED
+    assert verdicts(observation())["unauthenticated-http"] is Verdict.CONFIRMED
     for order in ((401, 403, 401), (403, 401)):
-        verdicts = judge_observations([observation(http_status=http) for http in order])
-        assert verdicts["unauthenticated-http"] is Verdict.CONTRADICTED
+        observations = [observation(http_status=http) for http in order]
+        assert verdicts(*observations)["unauthenticated-http"] is Verdict.CONTRADICTED
+        finding = next(item for item in judge_observations(observations) if item.verdict is Verdict.CONTRADICTED)
+        assert [item.http_status for item in finding.contradictions] == [403]

@@ -150,7 +150,7 @@ async def test_recorder_stops_at_max_bytes(tmp_path: Path, caplog: pytest.LogCap
     path = tmp_path / "shapes.jsonl"
     recorder = ShapeRecorder(path, max_bytes=400)
     for number in range(50):
-        recorder._count(observation(number))
+        recorder.record(observation(number))
     assert 0 < path.stat().st_size <= 400
     assert [record.getMessage() for record in caplog.records] == [
         "shapes are no longer recorded: the file has 400 bytes"
@@ -199,7 +199,7 @@ def test_recorder_writes_no_canary_of_100_000_bodies(tmp_path: Path) -> None:
         if number % 1000 == 0:
             recorder._counts.clear()  # every thousand: otherwise the recorder stops at MAX_DISTINCT
             live = make_request(example_request(CALLS[number // 1000 % len(CALLS)]))
-            live.observe = recorder._count
+            live.observe = recorder.record
         report_observation(live, 200, fuzzed_envelope(rng), b"", 0.0)
     written = b"".join(lines).decode()
     assert written.count("\n") > 50_000
@@ -229,14 +229,14 @@ async def test_recorder_writes_no_value_of_a_request(tmp_path: Path, endpoint: A
 def _record_many(path: Path, first: int) -> None:
     recorder = ShapeRecorder(path)
     for number in range(first, first + 300):
-        recorder._count(observation(number))
+        recorder.record(observation(number))
 
 
 def _record_forever(path: Path) -> None:
     recorder = ShapeRecorder(path, max_bytes=1_000_000_000)
     while True:
         recorder._counts.clear()
-        recorder._count(observation())
+        recorder.record(observation())
 
 
 def test_recorder_file_is_shared_by_processes(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_decode_observation_unreadable_line_returns_none(line: str) -> None:
 
 def test_read_observations_skips_and_counts_unreadable_lines(tmp_path: Path) -> None:
     path = tmp_path / "shapes.jsonl"
-    ShapeRecorder(path)._count(observation())
+    ShapeRecorder(path).record(observation())
     with path.open("ab") as file:
         file.write(b'\n{"endpoint":"tr\n\xff\n')
     observations, unreadable = read_observations(path)

@@ -18,9 +18,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models", "runtime", "credentials"),
     ("endpoint", "storage", "listing"),
     ("table", "services", "transport", "keys", "waiters"),
-    ("config", "middleware", "key_service", "payments", "payouts", "describe"),
+    ("config", "middleware", "key_service", "payments", "payouts", "describe", "conform"),
     ("transfers", "loop_state"),
-    ("client", "sandbox", "conform"),
+    ("client", "sandbox"),
     ("blocking", "testing", "cli"),
     ("contrib", "__main__"),
 )

@@ -1,0 +1,1 @@
+"""``paystar conform``: compare what this package assumes with what the service responds."""

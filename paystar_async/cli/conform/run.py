@@ -1,0 +1,192 @@
+"""Run the probes of ``paystar conform``: announced, limited in their rate, recorded, and resumable."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, frozen
+
+from paystar_async.cli.conform.probes import PROBES, Probe, ProbeContext
+from paystar_async.cli.console import print_note
+from paystar_async.client import Paystar
+from paystar_async.config import read_application, read_crypto, read_gateway, read_setting, read_wallet
+from paystar_async.conform.recorder import ShapeRecorder, read_observations
+from paystar_async.credentials import Application, Gateway, Realm, Wallet
+from paystar_async.endpoint import Observation
+from paystar_async.errors import ConfigurationError, NoResponse, NotSent, PaystarError, StatusError
+from paystar_async.errors.text import visible
+from paystar_async.keys.factory import make_key_store
+from paystar_async.keys.store import KeyId
+from paystar_async.models.base import Call
+from paystar_async.runtime.clock import Clock, SystemClock
+from paystar_async.values.secret import Secret
+
+PROBE_FACT = "probe"
+"""The fact that names the probe of a recorded response."""
+
+
+class ProbeRecorder(ShapeRecorder):
+    """A recorder that adds the name of the running probe to each record.
+
+    Attributes:
+        probe: the name of the running probe.
+        observations: the responses of this run.
+    """
+
+    probe = ""
+
+    def __init__(self, path: Path, *, clock: Clock) -> None:
+        super().__init__(path, clock=clock)
+        self.observations: list[Observation] = []
+
+    def record(self, observation: Observation) -> None:
+        """Record an observation of the running probe."""
+        observation.facts[PROBE_FACT] = self.probe
+        self.observations.append(observation)
+        super().record(observation)
+
+
+@frozen(kw_only=True)
+class RunOptions:
+    """The options of a run.
+
+    Attributes:
+        record: the file of shapes, which also says which probes were made before.
+        interval: seconds between two requests.
+        refresh: whether keys may be refreshed.
+        callback: the callback URL of the created order; None: no order is created.
+        subject: values for inquiries, by field name.
+    """
+
+    record: Path
+    interval: float
+    refresh: bool
+    callback: str | None
+    subject: Mapping[str, Any]
+
+
+class ConformRun:
+    """The probes that are still to be made with the configured accounts.
+
+    Raises:
+        ConfigurationError: no account is configured, or a refreshed key would be lost.
+    """
+
+    def __init__(self, options: RunOptions, clock: Clock | None = None) -> None:
+        self._options, self._clock = options, clock or SystemClock()
+        self._application, self._wallet, self._gateway = read_application(), read_wallet(), read_gateway()
+        accounts = {"application": self._application, "wallet": self._wallet, "gateway": self._gateway}
+        if not any(accounts.values()):
+            raise ConfigurationError("no account is configured", hint="see paystar doctor")
+        if options.refresh and not read_setting("PAYSTAR_KEYS"):
+            raise ConfigurationError(
+                "--refresh needs PAYSTAR_KEYS: without a key store a new refresh token would be lost",
+                hint="PAYSTAR_KEYS=keys.db",
+            )
+        self._recorder = ProbeRecorder(options.record, clock=self._clock)
+        earlier = read_observations(options.record)[0] if options.record.exists() else []
+        self.observations = earlier
+        """The responses on record from earlier runs; ``run`` adds its own."""
+        recorded = {observation.facts.get(PROBE_FACT) for observation in earlier}
+        self.probes: Sequence[Probe] = [
+            probe
+            for probe in PROBES
+            if accounts[probe.account] and self._is_allowed(probe) and probe.name not in recorded
+        ]
+        """The probes that ``run`` will make."""
+
+    def _is_allowed(self, probe: Probe) -> bool:
+        return probe.needs is None or bool(
+            self._options.refresh if probe.needs == "refresh" else self._options.callback
+        )
+
+    async def run(self) -> None:
+        """Make the probes one after the other; a refusal is a result, and a missing response is noted.
+
+        Raises:
+            ConfigurationError: no probe got a response.
+        """
+        failure: PaystarError | None = None
+        async with await self._make_configured_client() as paystar:
+            context = ProbeContext(
+                application=self._application,
+                wallet=self._wallet,
+                gateway=self._gateway,
+                make_client=self._make_client,
+                send=lambda call: self._send(paystar, call),
+                wait=self._wait,
+                subject=self._options.subject,
+                callback=self._options.callback,
+            )
+            for number, probe in enumerate(self.probes, 1):
+                print_note(f"{number} of {len(self.probes)}: {probe.announcement}")
+                self._recorder.probe = probe.name
+                try:
+                    await probe.send(context)
+                except (NotSent, NoResponse) as error:
+                    failure = error
+                    print_note(f"  no response: {visible(str(error))}; a later run makes this request")
+                except StatusError as error:
+                    print_note(f"  refused: {type(error).__name__}")
+                except PaystarError as error:
+                    print_note(f"  {visible(str(error))}")
+        self.observations = [*self.observations, *self._recorder.observations]
+        if failure is not None and not self.observations:
+            raise ConfigurationError(f"no request got a response: {failure}", hint="see paystar doctor")
+
+    async def _send(self, paystar: Paystar, call: Call[Any]) -> Any:
+        await self._wait()
+        return await paystar.send(call)
+
+    async def _wait(self) -> None:
+        if self._recorder.observations:
+            await self._clock.sleep(self._options.interval)
+
+    async def _make_configured_client(self) -> Paystar:
+        if self._options.refresh:
+            return self._make_client(self._application, self._gateway, self._wallet, keys=read_setting("PAYSTAR_KEYS"))
+        application, wallet = await self._without_refresh_tokens()
+        return self._make_client(application, self._gateway, wallet)
+
+    async def _without_refresh_tokens(self) -> tuple[Application | None, Wallet | None]:
+        """Return the credentials with the keys of the key store, which without a refresh token cannot be refreshed."""
+        location = read_setting("PAYSTAR_KEYS")
+        store = make_key_store(location, self._clock, read_crypto())
+
+        async def token(realm: Realm, account: str, seed: Secret | None) -> Secret | None:
+            record = await store.load(KeyId(realm.value, account))
+            return record.token if record is not None and record.token is not None else seed
+
+        application, wallet = self._application, self._wallet
+        try:
+            if application is not None:
+                key = await token(Realm.APPLICATION, str(application.id), application.api_key)
+                application = evolve(application, api_key=key, refresh_token=None)
+            if wallet is not None:
+                wallet = evolve(
+                    wallet,
+                    api_key=await token(Realm.WALLET, wallet.hashid, wallet.api_key),
+                    inquiry_key=await token(Realm.INQUIRY, wallet.hashid, wallet.inquiry_key),
+                    refresh_token=None,
+                    refresh_inquiry_key=None,
+                )
+        finally:
+            await store.aclose()
+        return application, wallet
+
+    def _make_client(
+        self,
+        application: Application | None = None,
+        gateway: Gateway | None = None,
+        wallet: Wallet | None = None,
+        keys: str | None = None,
+    ) -> Paystar:
+        return Paystar.from_env(
+            application=application,
+            gateway=gateway,
+            wallet=wallet,
+            keys=keys,
+            database=None,
+            max_retries=0,
+            middleware=(self._recorder,),
+        )
