@@ -10,8 +10,6 @@ import pytest
 
 from paystar_async.sandbox import Sandbox
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SETTINGS = "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n"
 Pytester = pytest.Pytester
 
@@ -171,12 +169,6 @@ def test_paystar_clock_advances_keys_orders_and_sleepers(pytester: Pytester) -> 
         assert 0 <= paystar_clock.monotonic() - monotonic_before < 3_600
     """
     run(pytester, source).assert_outcomes(passed=4)
-
-
-@pytest.mark.parametrize("source", [example for example in EXAMPLES if "paystar_sandbox)" in example])
-def test_readme_plugin_example_passes_in_ten_lines(pytester: Pytester, source: str) -> None:
-    run(pytester, source).assert_outcomes(passed=1)
-    assert len(source.split("async def")[1].splitlines()) <= 10
 
 
 def test_paystar_sandbox_fail_injects_fault(pytester: Pytester) -> None:

@@ -41,7 +41,7 @@ PUBLIC_SIGNATURES = {
     "keys.refresh_wallet_key": "-> NewApiKey",
     "keys.refresh_inquiry_key": "-> NewInquiryKey",
 }
-"""The signatures the README documents. They are written out because changing a name breaks every caller."""
+"""The signatures the reference documents. They are written out because changing a name breaks every caller."""
 
 all_endpoints = pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: endpoint.id)
 

@@ -1,1 +1,1 @@
-"""Small applications that run unchanged; the README links them, and the tests beside them run them."""
+"""Small applications that run unchanged; guides link them, and the tests beside them run them."""

@@ -208,6 +208,12 @@ def test_index_names_every_guide_once() -> None:
     assert sorted(lines) == sorted(guide_id(path) for path in GUIDES)
 
 
+def test_every_example_application_is_linked_from_a_guide() -> None:
+    linked = {link.rpartition("/tests/examples/")[2] for path in GUIDES for link in read_guide(path).links}
+    names = {path.name for path in (ROOT / "tests" / "examples").glob("*.py")}
+    assert {name for name in names if not name.startswith(("test_", "__", "conftest"))} <= linked
+
+
 class TestConvention:
     """What the tests themselves catch, with guides written for it."""
 
