@@ -11,46 +11,7 @@ Every queue may run a job twice. A job that moves money must get its ``track_id`
 queued it, and check the status (``find``, ``wait``) before it sends again; ``paystar.payouts`` does all of that, and a
 job only has to wake it. Give all workers one ``keys=`` store, so that one worker refreshes the key for all.
 
-arq::
-
-    from paystar_async import Paystar
-
-    async def startup(ctx: dict) -> None:
-        ctx["paystar"] = Paystar.from_env()
-
-    async def shutdown(ctx: dict) -> None:
-        await ctx["paystar"].aclose()
-
-    async def wait_for_transfer(ctx: dict, track_id: str) -> str:
-        return type(await ctx["paystar"].transfers.wait(track_id=track_id)).__name__
-
-    class WorkerSettings:
-        functions = [wait_for_transfer]
-        on_startup = startup
-        on_shutdown = shutdown
-
-Celery, whose tasks are plain functions: one event loop for each worker process::
-
-    import asyncio
-    from celery import Celery
-    from celery.signals import worker_process_init, worker_process_shutdown
-    from paystar_async import Paystar
-
-    app = Celery("shop", broker="redis://localhost")
-    worker = {}
-
-    @worker_process_init.connect
-    def start(**_):
-        worker.update(loop=asyncio.Runner(), paystar=Paystar.from_env())
-
-    @worker_process_shutdown.connect
-    def stop(**_):
-        worker["loop"].run(worker["paystar"].aclose())
-        worker["loop"].close()
-
-    @app.task
-    def wait_for_transfer(track_id):
-        return type(worker["loop"].run(worker["paystar"].transfers.wait(track_id=track_id))).__name__
+The guides have programs for arq and Celery.
 """
 
 from contextlib import AsyncExitStack

@@ -1,6 +1,5 @@
 """The recipes in docstrings run unchanged, with a stub for a framework that is not installed."""
 
-import asyncio
 import re
 import sys
 from collections.abc import Callable
@@ -12,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from paystar_async import Paystar, Transfer
-from paystar_async.contrib import aiogram, taskiq
+from paystar_async import Paystar
+from paystar_async.contrib import aiogram
 from paystar_async.sandbox import Sandbox
 
 
@@ -46,67 +45,6 @@ def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sandbox:
 
     monkeypatch.setattr(Paystar, "from_env", from_env)
     return sandbox
-
-
-async def send(track_id: str) -> None:
-    transfer = Transfer(
-        amount=1_000,
-        deposit="011123456789",
-        destination_account="IR570790000000850774361353",
-        destination_firstname="علی",
-        destination_lastname="احمدی",
-        track_id=track_id,
-    )
-    async with Paystar.from_env() as paystar:
-        await paystar.transfers.settle(transfers=[transfer])
-
-
-async def test_arq_recipe_has_one_client_per_worker(sandbox: Sandbox) -> None:
-    objects = recipe(taskiq, "arq")
-    settings, ctx = objects["WorkerSettings"], dict[str, Any]()
-    await send("t-1")
-
-    await settings.on_startup(ctx)
-    assert await settings.functions[0](ctx, "t-1") == "Succeeded"
-    await settings.on_shutdown(ctx)
-
-
-class Celery:
-    """A stub of Celery for the recipe."""
-
-    def __init__(self, name: str, *, broker: str) -> None:
-        self.tasks: list[Callable[..., Any]] = []
-
-    def task(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        self.tasks.append(function)
-        return function
-
-
-class Signal:
-    """A stub of a Celery signal."""
-
-    def __init__(self) -> None:
-        self.receivers: list[Callable[..., Any]] = []
-
-    def connect(self, receiver: Callable[..., Any]) -> Callable[..., Any]:
-        self.receivers.append(receiver)
-        return receiver
-
-    def send(self) -> None:
-        for receiver in self.receivers:
-            receiver(sender=None)
-
-
-def test_celery_recipe_has_one_client_and_loop_per_process(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    process_started, process_ends = Signal(), Signal()
-    stand_in(monkeypatch, "celery", Celery=Celery)
-    stand_in(monkeypatch, "celery.signals", worker_process_init=process_started, worker_process_shutdown=process_ends)
-    objects = recipe(taskiq, "Celery")
-    asyncio.run(send("t-1"))
-
-    process_started.send()
-    assert [objects["wait_for_transfer"]("t-1") for _ in range(2)] == ["Succeeded", "Succeeded"]
-    process_ends.send()
 
 
 class Builder:
