@@ -35,7 +35,7 @@ from paystar_async.cli.demo.command import demo
 from paystar_async.cli.docs import docs
 from paystar_async.cli.doctor import doctor
 from paystar_async.cli.payout import payout_app
-from paystar_async.cli.sandbox import sandbox
+from paystar_async.cli.sandbox import sandbox_app
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
 
 _SUGGESTION = re.compile(r' Did you mean "?([^"? ]+)')
@@ -60,7 +60,8 @@ def make_app() -> App:
     app = App(name="paystar", help=_HELP, help_format="markdown", version=VERSION, suppress_keyboard_interrupt=False)
     app.command(call_app())
     app.command(payout_app())
-    for command in (doctor, conform, sandbox, demo, docs):
+    app.command(sandbox_app())
+    for command in (doctor, conform, demo, docs):
         app.command(command)
     return app
 
@@ -157,7 +158,9 @@ def _run_app(tokens: list[str]) -> int:
 
 def normalize_names(arguments: Sequence[str]) -> Iterator[str]:
     """Yield the arguments with dashes in the names of endpoints and options, so that Python's spelling works too."""
-    for position, token in enumerate(arguments):
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    for position, token in enumerate(arguments[:end]):
         name, equals, value = token.partition("=")
         is_endpoint = arguments[0] == "call" and position in (1, 2)
         yield name.replace("_", "-") + equals + value if is_endpoint or token.startswith("--") else token
+    yield from arguments[end:]  # the arguments of another program

@@ -147,16 +147,23 @@ class SwitchableApp:
 
 
 @contextlib.contextmanager
-def running(sandbox: Sandbox | SwitchableApp, *, port: int = 0) -> Generator[str]:
-    """Serve a sandbox on loopback from another thread, and yield the base URL.
+def running(
+    sandbox: Sandbox | SwitchableApp, *, port: int = 0, host: str = "127.0.0.1", allow_host: str | None = None
+) -> Generator[str]:
+    """Serve a sandbox from another thread, and yield the base URL.
 
     Args:
         sandbox: the sandbox to serve.
         port: the port; 0 selects a free port.
+        host: the address to listen on; an address other than loopback requires ``allow_host``.
+        allow_host: a host name that requests may use besides the names of loopback.
+
+    Raises:
+        ConfigurationError: see ``serve``.
     """
-    listener = _listen("127.0.0.1", port, None)
-    server = _make_server(sandbox.app if isinstance(sandbox, Sandbox) else sandbox, None)
-    base_url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+    listener = _listen(host, port, allow_host)
+    server = _make_server(sandbox.app if isinstance(sandbox, Sandbox) else sandbox, allow_host)
+    base_url = make_base_url(listener.getsockname()[1], allow_host)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), name="paystar-sandbox")
     thread.start()
     try:
@@ -164,6 +171,12 @@ def running(sandbox: Sandbox | SwitchableApp, *, port: int = 0) -> Generator[str
     finally:
         server.should_exit = True
         thread.join()
+
+
+def make_base_url(port: int, allow_host: str | None) -> str:
+    """Return the base URL of clients: the allowed host, or loopback, and the port."""
+    host = "127.0.0.1" if allow_host is None else f"[{allow_host}]" if ":" in allow_host else allow_host
+    return f"http://{host}:{port}/api"
 
 
 def _listen(host: str, port: int, allow_host: str | None) -> socket.socket:

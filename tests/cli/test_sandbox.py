@@ -46,9 +46,16 @@ def test_sandbox_exports_configure_client_and_sigint_stops(
     assert not folder.exists(), "a ledger must not outlive the sandbox that it is about"
 
 
-@pytest.mark.parametrize(("arguments", "host"), [((), "127.0.0.1"), (("--allow-host", "box.example"), "0.0.0.0")])
+@pytest.mark.parametrize(
+    ("arguments", "host", "address"),
+    [
+        ((), "127.0.0.1", "127.0.0.1:1234"),
+        (("--allow-host", "box.example"), "0.0.0.0", "box.example:1234"),
+        (("--allow-host", "2001:db8::1"), "::", "[2001:db8::1]:1234"),
+    ],
+)
 def test_sandbox_listens_beyond_loopback_only_with_host(
-    arguments: tuple[str, ...], host: str, run: Run, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], host: str, address: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options: dict[str, Any] = {}
 
@@ -61,7 +68,8 @@ def test_sandbox_listens_beyond_loopback_only_with_host(
     result = run("sandbox", *arguments, "--key-life", "60")
     assert result.status == 0
     assert (options["host"], options["port"]) == (host, 8000)
-    assert "export PAYSTAR_BASE_URL=http://127.0.0.1:1234/api\n" in result.out
+    assert f"export PAYSTAR_BASE_URL={shlex.quote(f'http://{address}/api')}\n" in result.out
+    assert ("PAYSTAR_DATABASE" in result.out) is (not arguments)  # a file of this host
     assert "PAYSTAR_SIGN_KEY" not in result.out
 
 
@@ -99,3 +107,37 @@ def test_sandbox_invalid_host_is_refused(host: str, run: Run) -> None:
     assert (result.status, result.out) == (2, "")
     assert "is not a valid host name" in result.err
     assert result.err.count("\n") == 1
+
+
+def test_sandbox_env_file_is_written_for_containers(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def serve(_: Sandbox, *, ready: Callable[[int], None], **__: object) -> None:
+        ready(1234)
+
+    monkeypatch.setattr("paystar_async.sandbox.server.serve", serve)
+    path = tmp_path / "sandbox.env"
+    for seed in ("1", "2"):
+        assert run("sandbox", "--env-file", str(path), "--allow-host", "box", "--seed", seed).status == 0
+    comment, *lines = path.read_text().splitlines()
+    variables = dict(line.split("=", 1) for line in lines)
+    assert comment.startswith("#")
+    assert variables["PAYSTAR_BASE_URL"] == "http://box:1234/api"
+    assert variables["PAYSTAR_APPLICATION_ID"] == Sandbox(seed=2).application.id
+    assert not any(character in value for value in variables.values() for character in "\"' \\$")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", ["PAYSTAR_SIGN_KEY=real-canary\n", "", "\udcff"])
+def test_sandbox_env_file_of_user_is_kept(content: str, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text(content, errors="surrogateescape")
+    result = run("sandbox", "--env-file", str(path), "--", sys.executable, "-c", "raise SystemExit(0)")
+    assert (result.status, result.out) == (2, "")
+    assert "exists, and paystar sandbox did not write it – name another file" in result.err
+    assert path.read_text(errors="surrogateescape") == content
+
+
+@pytest.mark.parametrize("path", ["none/sandbox.env", "."])
+def test_sandbox_env_file_unwritable_is_refused(path: str, run: Run, tmp_path: Path) -> None:
+    result = run("sandbox", "--port", "0", "--env-file", str(tmp_path / path))
+    assert (result.status, result.out) == (2, "")
+    assert "cannot be written" in result.err

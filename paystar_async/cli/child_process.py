@@ -1,0 +1,77 @@
+"""Run a command as a child process: its environment, its signals and its exit status."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+
+from paystar_async.cli.console import print_error
+
+EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND = 126, 127
+"""The exit status of a command that cannot be run, as in a shell."""
+_SIGNAL_STATUS_BASE = 128
+
+_TERMINAL_SIGNALS = ("SIGINT", "SIGQUIT", "SIGHUP")
+"""A terminal sends these to all processes in its foreground, the command among them."""
+_FORWARDED_SIGNALS = (*_TERMINAL_SIGNALS, "SIGTERM", "SIGUSR1", "SIGUSR2")
+
+
+def run_command(command: Sequence[str], variables: Mapping[str, str | None]) -> int:
+    """Run a command until it ends, and return its exit status; 128 and the signal's number if a signal ended it.
+
+    Args:
+        command: the program and its arguments.
+        variables: environment variables to set; None deletes a variable.
+    """
+    names = set(os.environ) - set(variables)
+    environment = {name: os.environ[name] for name in names}
+    environment |= {name: value for name, value in variables.items() if value is not None}
+    try:
+        process = subprocess.Popen(command, env=environment)  # noqa: S603 - the user's own command
+    except OSError as error:
+        print_error(f"{command[0]} cannot be run: {error.strerror or type(error).__name__}", hint="see --help")
+        return EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_NOT_EXECUTABLE
+    try:
+        with _signals_forwarded_to(process):
+            status = process.wait()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    return status if status >= 0 else _SIGNAL_STATUS_BASE - status
+
+
+@contextmanager
+def _signals_forwarded_to(process: "subprocess.Popen[bytes]") -> Generator[None]:
+    def forward(number: int, _: object) -> None:
+        if signal.Signals(number).name not in _TERMINAL_SIGNALS or not _is_in_foreground():
+            process.send_signal(number)
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    numbers = [number for name in _FORWARDED_SIGNALS if (number := getattr(signal, name, None)) is not None]
+    previous = {number: signal.signal(number, forward) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _is_in_foreground() -> bool:
+    """Return True if the terminal sends its signals to this process, and so to the command."""
+    if not hasattr(os, "tcgetpgrp"):
+        return True  # a console of Windows
+    try:
+        terminal = os.open(os.ctermid(), os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

@@ -1,0 +1,179 @@
+"""``paystar sandbox logs`` and ``trigger``: look into a running sandbox, and make things happen in it."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import httpx
+from cyclopts import Parameter
+
+from paystar_async.cli.console import EXIT_FAILED, print_error, print_json, print_note, stdout_console
+from paystar_async.cli.parameters import choice_parameter
+from paystar_async.config import normalize_base_url
+from paystar_async.credentials import BASE_URL
+from paystar_async.errors import ConfigurationError
+from paystar_async.values.dates import TEHRAN
+
+_DEFAULT_URL = "http://127.0.0.1:8000/api"
+_POLL_SECONDS = 0.25
+_TIMEOUT_SECONDS = 10.0
+
+_PAYMENT_EVENTS = {
+    "payment-paid": "pay",
+    "payment-cancelled": "cancel",
+    "payment-failed": "fail",
+    "payment-expired": "expire",
+}
+_TRANSFER_EVENTS = {"transfer-succeeded": "success", "transfer-failed": "failed"}
+_KEY_EVENT = "key-expired"
+_EVENTS = (*_PAYMENT_EVENTS, *_TRANSFER_EVENTS, _KEY_EVENT)
+
+Url = Annotated[str | None, Parameter(help=f"base URL of the sandbox; default: PAYSTAR_BASE_URL, or {_DEFAULT_URL}")]
+
+
+def logs(
+    *,
+    follow: Annotated[bool, Parameter(help="print requests as they come, until Ctrl-C")] = True,
+    as_json: Annotated[bool, Parameter(name="--json", negative=(), help="print a JSON object per line")] = False,
+    url: Url = None,
+) -> int:
+    """Print the requests that a sandbox received, masked, and follow them.
+
+    Each line has the request's number, its time in Tehran, the endpoint, the HTTP status, the status of the response,
+    the fields and the faults. The sandbox remembers the last 50.
+    """
+    with _SandboxControl(url) as control:
+        last = 0
+        while True:
+            entries: Sequence[Mapping[str, Any]] = control.call("GET", "requests")["requests"][::-1]
+            if entries and entries[-1]["number"] < last:
+                last = 0  # the sandbox was reset
+            if entries and last and entries[0]["number"] > last + 1:
+                print_note(f"… {entries[0]['number'] - last - 1} requests are not shown")
+            for entry in entries:
+                if entry["number"] > last:
+                    _print_request(entry, as_json=as_json)
+            last = entries[-1]["number"] if entries else last
+            if not follow:
+                return 0
+            time.sleep(_POLL_SECONDS)
+
+
+def trigger(
+    event: Annotated[str, choice_parameter(_EVENTS, f"what happens: {', '.join(_EVENTS)}")],
+    target: Annotated[
+        str | None,
+        Parameter(
+            help="the payment (token, URL of its page, order_id or ref_num; default: the newest unpaid one), the "
+            "track_id of the transfer, or the realm of the key (application, wallet, inquiry; default: all)"
+        ),
+    ] = None,
+    /,
+    *,
+    callback: Annotated[
+        bool, Parameter(help="after a payment, call the shop's callback as the payer's browser does")
+    ] = True,
+    url: Url = None,
+) -> int:
+    """Make a payment paid, a transfer fail or a key expire in a sandbox, and print the result as JSON.
+
+    Exit status: 0 done; 1 the shop's callback failed; 2 there is no such sandbox, payment or transfer.
+    """
+    with _SandboxControl(url) as control:
+        if event in _PAYMENT_EVENTS:
+            return _trigger_payment(control, target or "newest", _PAYMENT_EVENTS[event], callback=callback)
+        if event == _KEY_EVENT:
+            control.call("POST", "expire", {"realm": target})
+            print_json({"event": event, "realm": target or "all"})
+            return 0
+        if target is None:
+            raise ConfigurationError(f"{event} needs the track_id of a transfer", hint=f"trigger {event} TRACK_ID")
+        print_json(control.call("POST", "transfer", {"track_id": target, "status": _TRANSFER_EVENTS[event]}))
+        return 0
+
+
+def _trigger_payment(control: "_SandboxControl", target: str, choice: str, *, callback: bool) -> int:
+    result = control.call("POST", "pay", {"token": target, "choice": choice})
+    if callback:
+        fields = result["callback"] if result["method"] == "POST" else None
+        try:
+            response = control.http.request(result["method"], result["url"], data=fields)
+        except httpx.HTTPError as error:
+            print_json(result)
+            print_error(
+                f"the payer has chosen, but the callback failed: {type(error).__name__}",
+                hint="call it yourself with the fields above; --no-callback leaves it out",
+            )
+            return EXIT_FAILED
+        shop = {"http_status": response.status_code, "location": response.headers.get("location")}
+        result = {**result, "shop": shop}
+    print_json(result)
+    return EXIT_FAILED if callback and result["shop"]["http_status"] >= httpx.codes.BAD_REQUEST else 0
+
+
+class _SandboxControl:
+    """The controls of a running sandbox.
+
+    Args:
+        url: the base URL of the sandbox's clients; None: see ``Url``.
+
+    Raises:
+        ConfigurationError: the URL is not one of a sandbox.
+    """
+
+    def __init__(self, url: str | None) -> None:
+        base_url = normalize_base_url(url or os.environ.get("PAYSTAR_BASE_URL") or _DEFAULT_URL)
+        if urlsplit(base_url).hostname == urlsplit(BASE_URL).hostname:
+            raise ConfigurationError("base_url is the live service, not a sandbox", hint="--url http://HOST:PORT/api")
+        self._root = base_url.removesuffix("/api")
+        self.http = httpx.Client(trust_env=False, timeout=_TIMEOUT_SECONDS)
+
+    def __enter__(self) -> "_SandboxControl":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
+    def call(self, method: str, name: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """Return the response of a control.
+
+        Raises:
+            ConfigurationError: no sandbox is there, or it refuses the call.
+        """
+        try:
+            response = self.http.request(method, f"{self._root}/_sandbox/{name}", json=body)
+            content: Any = response.json()
+        except httpx.HTTPError as error:
+            reason = f"no sandbox responds at {self._root}: {type(error).__name__}"
+        except ValueError:
+            reason = f"{self._root} is no sandbox"
+        else:
+            if isinstance(content, dict) and response.status_code == httpx.codes.OK:
+                return content  # pyright: ignore[reportUnknownVariableType]
+            if isinstance(content, dict) and "error" in content:
+                raise ConfigurationError(str(content["error"]))  # pyright: ignore[reportUnknownArgumentType]
+            reason = f"{self._root} is no sandbox"
+        raise ConfigurationError(reason, hint="start one with paystar sandbox, or name its address with --url")
+
+
+def _print_request(entry: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(entry) + "\n")
+        sys.stdout.flush()
+        return
+    response = entry["response"]
+    status = response.get("status") if isinstance(response, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    parts = (
+        f"#{entry['number']}",
+        f"{datetime.fromtimestamp(entry['time'], TEHRAN):%H:%M:%S}",
+        entry["endpoint"],
+        "no response yet" if entry["http"] is None else f"{entry['http']} status {status}",
+        json.dumps(entry["fields"], ensure_ascii=False),
+        *(f"fault {kind}" for kind in entry["faults"]),
+    )
+    stdout_console().print("  ".join(parts), soft_wrap=True)

@@ -1,0 +1,119 @@
+"""``paystar sandbox -- COMMAND``: the command's environment, its signals and its exit status."""
+
+import fcntl
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.cli.conftest import Run
+
+PAYSTAR = (sys.executable, "-W", "error", "-m", "paystar_async")
+RECORDING = """
+import signal, sys
+names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT")
+numbers = [getattr(signal, name) for name in names]
+signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+print("ready", flush=True)
+while True:
+    number = signal.sigwait(numbers)
+    print(signal.Signals(number).name, flush=True)
+    if number == signal.SIGTERM:
+        sys.exit(7)
+"""
+
+
+def start(*command: str, **options: Any) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        (*PAYSTAR, "sandbox", "--", *command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def python(code: str) -> Sequence[str]:
+    return (sys.executable, "-c", code)
+
+
+@pytest.mark.parametrize(("code", "status"), [("0", 0), ("7", 7)])
+def test_sandbox_command_exit_status_is_passed_on(code: str, status: int, run: Run) -> None:
+    assert run("sandbox", "--", *python(f"raise SystemExit({code})")).status == status
+
+
+def test_sandbox_command_killed_by_signal_is_128_and_number(run: Run) -> None:
+    assert run("sandbox", "--", *python("import os; os.kill(os.getpid(), 9)")).status == 137
+
+
+@pytest.mark.parametrize(("command", "status"), [("no-such-command", 127), ("/", 126)])
+def test_sandbox_command_that_cannot_run_is_named(command: str, status: int, run: Run) -> None:
+    result = run("sandbox", "--", command)
+    assert result.status == status
+    assert f"{command} cannot be run" in result.err
+
+
+def test_sandbox_command_gets_environment_and_arguments(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSTAR_SIGN_KEY_FILE", "/real-canary")
+    monkeypatch.setenv("PAYSTAR_KEYS", "redis://real-canary")
+    monkeypatch.setenv("PAYSTAR_WALLET_PASSWORD", "real-canary")
+    monkeypatch.setenv("PAYSTAR_TIMEOUT", "7")
+    code = (
+        "import asyncio, os, sys; from paystar_async import Paystar; "
+        "print(asyncio.run(Paystar.from_env().wallet.balance()).total_amount, file=sys.stderr); "
+        "assert sys.argv[1:] == ['--snake_case', '--port', 'x', '--'], sys.argv; "
+        "assert not any('real-canary' in value for value in os.environ.values()), os.environ; "
+        "assert os.environ['PAYSTAR_TIMEOUT'] == '7'"
+    )
+    completed = subprocess.run(
+        (*PAYSTAR, "sandbox", "--set", "wallet_opening=123", "--", *python(code), "--snake_case", "--port", "x", "--"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout == ""  # stdout is the command's
+    assert "123\n" in completed.stderr
+
+
+def test_sandbox_ends_with_its_command() -> None:
+    with start(*python("import os; print(os.environ['PAYSTAR_BASE_URL'], os.environ['PAYSTAR_DATABASE'])")) as process:
+        base_url, database = process.communicate(timeout=30)[0].split()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(base_url, trust_env=False)
+    assert not Path(database).parent.exists()
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_sandbox_command_receives_signals() -> None:
+    with start(*python(RECORDING), start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for name in ("SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT", "SIGTERM"):
+            process.send_signal(getattr(signal, name))
+            assert process.stdout.readline() == f"{name}\n"
+        assert process.wait(timeout=30) == 7
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_sandbox_command_in_terminal_is_interrupted_once() -> None:
+    """A terminal sends Ctrl-C to both processes; a second one would stop a server before its requests are done."""
+    terminal, side = pty.openpty()
+
+    def control_terminal() -> None:
+        fcntl.ioctl(side, termios.TIOCSCTTY, 0)
+
+    with start(*python(RECORDING), stdin=side, start_new_session=True, preexec_fn=control_terminal) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        os.write(terminal, b"\x03")
+        assert process.stdout.readline() == "SIGINT\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "SIGTERM\n"
+        assert process.wait(timeout=30) == 7
+    os.close(terminal)
+    os.close(side)
