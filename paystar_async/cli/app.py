@@ -60,8 +60,7 @@ def make_app() -> App:
     app = App(name="paystar", help=_HELP, help_format="markdown", version=VERSION, suppress_keyboard_interrupt=False)
     app.command(call_app())
     app.command(payout_app())
-    app.command(sandbox_app())
-    for command in (doctor, conform, demo, docs):
+    for command in (doctor, conform, sandbox_app(), demo, docs):
         app.command(command)
     return app
 
