@@ -25,6 +25,8 @@ class BlockingPayments:
     start = blocking(Payments.start)
     confirm = blocking(Payments.confirm)
     find = blocking(Payments.find)
+    orders = blocking(Payments.orders)
+    totals = blocking(Payments.totals)
     sweep = blocking(Payments.sweep)
     run = blocking(Payments.run)
 

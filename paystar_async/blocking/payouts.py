@@ -147,6 +147,8 @@ class BlockingPayouts:
     now = blocking(Payouts.now)
     pause = blocking(Payouts.pause)
     resume = blocking(Payouts.resume)
+    holds = blocking(Payouts.holds)
+    totals = blocking(Payouts.totals)
     review = blocking(Payouts.review)
     resolve = blocking(Payouts.resolve)
     find = blocking(Payouts.find)

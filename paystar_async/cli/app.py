@@ -34,6 +34,7 @@ from paystar_async.cli.console import (
 from paystar_async.cli.demo.command import demo
 from paystar_async.cli.docs import docs
 from paystar_async.cli.doctor import doctor
+from paystar_async.cli.payments import payments_app
 from paystar_async.cli.payout import payout_app
 from paystar_async.cli.sandbox import sandbox_app
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
@@ -60,6 +61,7 @@ def make_app() -> App:
     app = App(name="paystar", help=_HELP, help_format="markdown", version=VERSION, suppress_keyboard_interrupt=False)
     app.command(call_app())
     app.command(payout_app())
+    app.command(payments_app())
     for command in (doctor, conform, sandbox_app(), demo, docs):
         app.command(command)
     return app

@@ -4,13 +4,24 @@ Keys are in snake_case, amounts are whole Rial, times are ISO 8601 in UTC; accou
 not known is null, so that every key is always present.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from cyclopts import Parameter
 
 from paystar_async.models.transfers import Settlement
+from paystar_async.payments.models import Order
+from paystar_async.payments.outcomes import (
+    AmountMismatch,
+    Cancelled,
+    Declined,
+    Expired,
+    Payment,
+    PaymentOutcome,
+    Undecided,
+    Verified,
+)
 from paystar_async.payouts.batch import Batch
 from paystar_async.payouts.models import AccountHold, EventRecord, TransferRecord, TransferState
 from paystar_async.payouts.reconcile import Reconciliation
@@ -24,10 +35,24 @@ JSON_OPTION = Parameter(
 
 JsonObject = dict[str, Any]
 
+_OUTCOME_NAMES: Mapping[type[PaymentOutcome], str] = {
+    Verified: "verified",
+    Cancelled: "cancelled",
+    Declined: "declined",
+    Expired: "expired",
+    AmountMismatch: "amount_mismatch",
+    Undecided: "undecided",
+}
+
 
 def timestamp(seconds: float | None) -> str | None:
     """Return a time in seconds since 1970 as ISO 8601 in UTC, with milliseconds; None for None."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def format_time(at: float, *, seconds: bool = False) -> str:
+    """Return a time in seconds since 1970 in UTC, as tables show it."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
 
 
 def subtotals_to_json(subtotals: Iterable[tuple[str, Subtotal]]) -> JsonObject:
@@ -130,6 +155,47 @@ def reconciliation_to_json(reconciliation: Reconciliation) -> JsonObject:
             for mismatch in reconciliation.mismatches
         ],
         "missing": list(reconciliation.missing),
+    }
+
+
+def order_to_json(order: Order) -> JsonObject:
+    """Return a stored order with its payments, oldest first."""
+    receipt = order.verified
+    return {
+        "order_id": order.order_id,
+        "amount": order.amount,
+        "state": order.state.value,
+        "reason": order.reason or None,
+        "created_at": timestamp(order.created_at),
+        "next_check_at": timestamp(order.next_check_at),
+        "verified_at": None if receipt is None else timestamp(order.verified_at),
+        "notified_at": timestamp(order.notified_at),
+        "ref_num": None if receipt is None else order.reserved_ref_num,
+        "tracking_code": None if receipt is None else receipt.tracking_code,
+        "card_number": None if receipt is None else receipt.card_number,
+        "payments": [
+            {
+                "ref_num": attempt.ref_num,
+                "state": attempt.state.value,
+                "reason": attempt.reason or None,
+                "payment_amount": attempt.payment_amount,
+                "paid_amount": attempt.paid_amount,
+                "created_at": timestamp(attempt.created_at),
+                "next_check_at": timestamp(attempt.next_check_at),
+            }
+            for attempt in order.attempts
+        ],
+    }
+
+
+def payment_to_json(payment: Payment) -> JsonObject:
+    """Return a payment with its outcome."""
+    return {
+        "order_id": payment.order_id,
+        "ref_num": payment.ref_num,
+        "amount": payment.amount,
+        "outcome": _OUTCOME_NAMES[type(payment.outcome)],
+        "reason": getattr(payment.outcome, "reason", None) or None,
     }
 
 

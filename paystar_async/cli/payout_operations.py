@@ -1,7 +1,6 @@
 """``paystar payout list|history|pause|resume|resolve``: operate the payouts of a ledger."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Literal, get_args
 
 from cyclopts import Parameter
@@ -23,6 +22,7 @@ from paystar_async.cli.json_output import (
     JSON_OPTION,
     batch_to_json,
     event_to_json,
+    format_time,
     hold_to_json,
     transfer_to_json,
 )
@@ -79,7 +79,7 @@ def list_batches(
         table = make_table("Batch", "Submitted", "Transfers", "Rial", "States")
         for batch, report in zip(batches, reports, strict=True):
             states = ", ".join(f"{total.count:,} {state}" for state, total in report.states.items())
-            table.add_row(batch.id, _minute(batch.created_at), f"{batch.count:,}", f"{batch.amount:,}", states)
+            table.add_row(batch.id, format_time(batch.created_at), f"{batch.count:,}", f"{batch.amount:,}", states)
         stdout_console().print(table if batches else "no batch is on record")
         _show_holds(holds)
         return 0
@@ -110,7 +110,7 @@ def history(
         table = make_table("Time (UTC)", "State", "Cause", "Detail")
         for event in events:
             change = event.after.value if event.before is None else f"{event.before.value} → {event.after.value}"
-            table.add_row(_minute(event.at, seconds=True), change, event.cause, event.detail)
+            table.add_row(format_time(event.at, seconds=True), change, event.cause, event.detail)
         console.print(table)
         return 0
 
@@ -253,7 +253,3 @@ def _show_holds(holds: Sequence[AccountHold], *, on_stderr: bool = False) -> Non
                     print_note(text)
                 else:
                     stdout_console().print(Text(text, "yellow"), soft_wrap=True)
-
-
-def _minute(at: float, *, seconds: bool = False) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")

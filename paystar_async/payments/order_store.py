@@ -1,8 +1,9 @@
 """Order store: the orders of one gateway and their payments, in a database."""
 
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from itertools import groupby
 from typing import Any, Self
 
 from attrs import evolve
@@ -54,6 +55,7 @@ SCHEMA = (
     )
     """,
     "CREATE INDEX paystar_payments_order ON paystar_payments (gateway, order_id)",
+    "CREATE INDEX paystar_orders_created ON paystar_orders (gateway, created_at)",
 )
 INSERT_ORDER = """
 INSERT INTO paystar_orders (gateway, order_id, amount, version, state, reason, created_at,
@@ -62,16 +64,24 @@ VALUES (:gateway, :order_id, :amount, 1, 'open', '', :now, 0, 0, 0, 0)
 ON CONFLICT (gateway, order_id) DO NOTHING
 """
 # A single statement reads an order and its payments at the same time.
-SELECT_ORDER = """
+_SELECT_ORDERS = """
 SELECT o.*, CAST(:now AS DOUBLE PRECISION) AS now,
     p.ref_num AS p_ref_num, p.payment_amount AS p_payment_amount, p.paid_amount AS p_paid_amount,
     p.state AS p_state, p.reason AS p_reason,
     p.created_at AS p_created_at, p.last_unpaid_at AS p_last_unpaid_at, p.next_check_at AS p_next_check_at
 FROM paystar_orders o
 LEFT JOIN paystar_payments p ON p.gateway = o.gateway AND p.order_id = o.order_id
-WHERE o.gateway = :gateway AND o.order_id = :order_id
-ORDER BY p.created_at, p.ref_num
+WHERE o.gateway = :gateway AND o.order_id {condition}
+ORDER BY o.created_at DESC, o.order_id, p.created_at, p.ref_num
 """
+SELECT_ORDER = _SELECT_ORDERS.format(condition="= :order_id")
+_SELECT_NEWEST = _SELECT_ORDERS.format(
+    condition="""IN (
+    SELECT order_id FROM paystar_orders WHERE gateway = :gateway AND state = COALESCE(CAST(:state AS TEXT), state)
+    ORDER BY created_at DESC, order_id LIMIT :limit
+)"""
+)
+_COUNT_ORDERS = "SELECT state, COUNT(*) AS count FROM paystar_orders WHERE gateway = :gateway GROUP BY state"
 UPDATE_ORDER = """
 UPDATE paystar_orders SET version = version + 1, state = :state, reason = :reason, next_check_at = :next_check_at,
     reserved_ref_num = :reserved_ref_num, reserved_at = :reserved_at, verified_at = :verified_at,
@@ -161,6 +171,20 @@ class OrderStore:
         async with self._migrated_database() as database:
             params: Parameters = {"gateway": self._gateway, "state": state.value, "limit": limit}
             return [row["order_id"] for row in await database.fetch(SELECT_DUE, params)]
+
+    async def newest(self, limit: int, state: OrderStatus | None) -> list[Order]:
+        """Return at most ``limit`` orders, of one status or of all, the newest first."""
+        params: Parameters = {"gateway": self._gateway, "limit": limit, "state": None if state is None else str(state)}
+        async with self._migrated_database() as database:
+            rows = await database.fetch(_SELECT_NEWEST, params)
+        return [_read_order(list(group)) for _, group in groupby(rows, key=lambda row: row["order_id"])]
+
+    async def totals(self) -> Mapping[OrderStatus, int]:
+        """Return the number of orders with each status."""
+        async with self._migrated_database() as database:
+            rows = await database.fetch(_COUNT_ORDERS, {"gateway": self._gateway})
+        counts = {row["state"]: int(row["count"]) for row in rows}
+        return {status: counts.get(status.value, 0) for status in OrderStatus}
 
     async def _upsert_payment(self, transaction: Transaction, order_id: str, attempt: PaymentAttempt) -> None:
         """Insert or update a payment; raise ForeignRecord if the payment is stored as another order's."""

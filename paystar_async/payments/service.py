@@ -15,7 +15,6 @@ from paystar_async.errors import (
 from paystar_async.models.gateway import Allotment, CreatePayment, VerifyPayment
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.checks import Arrival, OrderChecks
-from paystar_async.payments.models import Order
 from paystar_async.payments.notifier import (
     DEFAULT_TIMEOUT_SECONDS,
     MAX_TIMEOUT_SECONDS,
@@ -24,6 +23,7 @@ from paystar_async.payments.notifier import (
     Subscriber,
 )
 from paystar_async.payments.order_store import OrderStore
+from paystar_async.payments.orders import StoredOrders
 from paystar_async.payments.outcomes import Payment
 from paystar_async.payments.payment_page import StartedPayment
 from paystar_async.payments.processor import (
@@ -47,7 +47,7 @@ SWEEP_SECONDS = 15.0
 SWEEP_LIMIT = 100
 
 
-class Payments:
+class Payments(StoredOrders):
     """The payments of a shop, above the gateway's endpoints.
 
     Args:
@@ -233,22 +233,6 @@ class Payments:
         self._subscribers[:] = [subscriber for subscriber in self._subscribers if subscriber.handler != handler]
         self._subscribers.append(Subscriber(handler=handler, timeout=seconds))
         return handler
-
-    async def find(self, *, order_id: str) -> Order | None:
-        """Look up a stored order with its status and payments, without a request.
-
-        Args:
-            order_id: your order.
-
-        Returns:
-            The order, or None if no such order was started.
-
-        Raises:
-            ConfigurationError: no ``database=`` or no gateway is configured.
-            InvalidValue: ``order_id`` is not a valid order_id.
-            StorageError: the store cannot be used.
-        """
-        return await self._processor().find(order_id)
 
     async def sweep(self, *, limit: int = SWEEP_LIMIT) -> list[Payment]:
         """Check every stored payment that is due once, and notify handlers of verified payments not yet notified.

@@ -1,6 +1,6 @@
 """Operations on recorded payouts: recover, pause, resume, review, resolve and look up."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, cast
 
 from paystar_async.errors import InvalidValue
@@ -8,6 +8,7 @@ from paystar_async.payouts.dispatcher import Dispatcher
 from paystar_async.payouts.ledger import observations, queries, updates
 from paystar_async.payouts.ledger.insert import delete_abandoned
 from paystar_async.payouts.models import AccountHold, EventRecord, ProductName, TransferRecord, TransferState
+from paystar_async.payouts.report import Subtotal
 from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.values.bank_accounts import AccountNumber
 from paystar_async.values.field_type import FieldType, find_field_type, short_repr
@@ -121,6 +122,22 @@ class PayoutOperations:
             for hold in await queries.holds(runtime.ledger, channel.name, channel.account)
             if hold.is_active
         ]
+
+    async def totals(self) -> Mapping[TransferState, Subtotal]:
+        """Return the number and sum of all transfers in each state, over all batches of the configured accounts.
+
+        The time this takes grows with the number of transfers on record: about a second for millions.
+
+        Raises:
+            StorageError: the ledger cannot be read.
+        """
+        runtime = self._runtime()
+        totals = dict.fromkeys(TransferState, Subtotal())
+        for channel in runtime.channels.values():
+            subtotals = await queries.account_totals(runtime.ledger, channel.name, channel.account)
+            for state, (count, amount) in subtotals.items():
+                totals[state] += Subtotal(count, amount)
+        return totals
 
     async def review(self, limit: int = 500) -> Sequence[TransferRecord]:
         """Return the transfers that need manual review, oldest first, each with its ``reason``.

@@ -55,7 +55,8 @@ def test_run_usage_error_is_one_line(arguments: tuple[str, ...], run: Run) -> No
     [
         (
             ("cal",),
-            "unknown command cal; available: call, payout, doctor, conform, sandbox, demo, docs – did you mean call?",
+            "unknown command cal; available: call, payout, payments, doctor, conform, sandbox, demo, docs"
+            " – did you mean call?",
         ),
         (("doctor", "--ofline"), "unknown option --ofline – did you mean --offline?"),
         (("doctor", "extra"), "unexpected argument extra – see --help"),

@@ -14,7 +14,7 @@ import pytest
 from paystar_async.cli.json_output import timestamp
 from paystar_async.sandbox import Sandbox
 from tests.cli.conftest import Run
-from tests.cli.helpers import settle, transfer
+from tests.cli.helpers import settle, start_orders, transfer
 from tests.payouts.files import DEPOSIT, IBAN, WALLET_NAMES, row, table, wallet_row, write_csv, write_xlsx
 from tests.project.guides import DOCS
 
@@ -145,6 +145,26 @@ def test_reconcile_json_lists_differences(file: Path, ask: Ask, run: Run, bank: 
     assert ask("payout", "reconcile", str(file), status=1)["missing"] == ["t-1", "t-2", "t-3"]
 
 
+def test_payments_json_shows_orders(ask: Ask, run: Run, sandbox: Sandbox) -> None:
+    assert ask("payments", "list")["orders"] == []
+    start_orders(sandbox, "o-1")
+    order = ask("payments", "find", "o-1")
+    assert (order["state"], order["amount"]) == ("open", 50_000)
+    assert (order["verified_at"], order["tracking_code"]) == (None, None)
+
+    (payment,) = ask("payments", "sweep")["decided"]
+    assert (payment["order_id"], payment["outcome"], payment["reason"]) == ("o-1", "verified", None)
+    order = ask("payments", "find", "o-1")
+    assert (order["state"], order["ref_num"]) == ("verified", payment["ref_num"])
+    assert [attempt["state"] for attempt in order["payments"]] == ["verified"]
+    assert "*" in order["card_number"]
+    assert order["tracking_code"]
+    listed = ask("payments", "list")
+    assert listed["orders"] == [order]
+    assert listed["totals"]["verified"] == 1
+    assert run("payments", "find", "o-9", "--json").out == ""
+
+
 def test_doctor_json_lists_variables_and_checks(
     ask: Ask, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -185,10 +205,10 @@ def test_timestamp_is_iso_8601_in_utc(seconds: float | None, text: str | None) -
 
 
 def test_commands_with_json_option_are_in_guide(run: Run) -> None:
-    for group in ("payout",):
+    for group in ("payout", "payments"):
         help_text = run(group, "--help").out
         commands = re.findall(r"^\S* *([a-z]+) {2,}\S", help_text.partition("Commands")[2], re.MULTILINE)
-        assert len(commands) >= 10
+        assert len(commands) == {"payout": 10, "payments": 3}[group]
         for command in commands:
             assert ("--json" in run(group, command, "--help").out) == (f"{group} {command}" in SHAPES)
             assert f"{group} {command}" in SHAPES

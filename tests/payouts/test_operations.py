@@ -11,6 +11,7 @@ from paystar_async import Application, ManualClock, Paystar, Policy, WalletTrans
 from paystar_async.errors import InvalidValue
 from paystar_async.outcomes import Pending
 from paystar_async.payouts.models import TransferState
+from paystar_async.payouts.report import Subtotal
 from paystar_async.sandbox import Sandbox
 from tests.payouts.files import DEPOSIT, IBAN
 from tests.payouts.sandbox_clients import OTHER_DEPOSIT, QUICK, Client, transfer, transfers, wallet_transfer
@@ -39,6 +40,26 @@ async def test_pause_deposit_keeps_other_deposits_paying(client: Client, sandbox
         assert (await batch.wait()).succeeded.count == 4
         await paystar.payouts.pause()
         assert (await (await paystar.payouts.submit([wallet_transfer()], batch_id="w")).wait()).under_way.count == 1
+
+
+async def test_holds_and_totals_show_paused_deposit(client: Client, sandbox: Sandbox) -> None:
+    async with client() as paystar:
+        assert await paystar.payouts.holds() == []
+        assert set((await paystar.payouts.totals()).values()) == {Subtotal()}
+        await paystar.payouts.pause(deposit=DEPOSIT)
+        for batch_id, batch_transfers in (("b", transfers(3)), ("w", [wallet_transfer()])):
+            await (await paystar.payouts.submit(batch_transfers, batch_id=batch_id)).wait()
+        (hold,) = await paystar.payouts.holds()
+        assert (hold.product, hold.deposit, hold.paused) == ("bank", DEPOSIT, True)
+        totals = await paystar.payouts.totals()
+        assert set(totals) == set(TransferState)
+        assert {state: total.count for state, total in totals.items() if total.count} == {
+            TransferState.PLANNED: 3,
+            TransferState.SUCCESS: 1,
+        }
+        assert totals[TransferState.PLANNED].amount == sum(value.amount for value in transfers(3))
+        await paystar.payouts.resume()
+        assert await paystar.payouts.holds() == []
 
 
 async def test_pause_deposit_accepts_any_spelling(client: Client, sandbox: Sandbox) -> None:

@@ -54,6 +54,10 @@ JOIN paystar_payout_batches b ON b.batch_id = m.batch_id
 JOIN paystar_payout_transfers t ON t.product = b.product AND t.account = b.account AND t.track_id = m.track_id
 WHERE m.batch_id = :batch_id GROUP BY t.state
 """
+_ACCOUNT_TOTALS = """
+SELECT state, COUNT(*) AS count, SUM(amount) AS amount FROM paystar_payout_transfers
+WHERE product = :product AND account = :account GROUP BY state
+"""
 _REVIEW = f"""
 SELECT {TRANSFER_COLUMNS} FROM paystar_payout_transfers
 WHERE product = :product AND account = :account AND state = 'needs_review' ORDER BY changed_at, track_id LIMIT :limit
@@ -120,6 +124,14 @@ async def totals(ledger: LedgerDatabase, batch_id: str) -> Mapping[TransferState
     """Return the number of a batch's transfers in each state, and their sum in Rial."""
     rows = await ledger.fetch(_TOTALS, {"batch_id": batch_id})
     # A server sums whole numbers to a decimal.
+    return {_state(row["state"]): (int(row["count"]), int(row["amount"])) for row in rows}
+
+
+async def account_totals(
+    ledger: LedgerDatabase, product: ProductName, account: str
+) -> Mapping[TransferState, tuple[int, int]]:
+    """Return the number of an account's transfers in each state, and their sum in Rial."""
+    rows = await ledger.fetch(_ACCOUNT_TOTALS, {"product": product, "account": account})
     return {_state(row["state"]): (int(row["count"]), int(row["amount"])) for row in rows}
 
 
