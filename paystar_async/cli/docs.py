@@ -8,7 +8,10 @@ from importlib.resources.abc import Traversable
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.markdown import Markdown
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markdown import CodeBlock, Markdown, TableElement
+from rich.syntax import Syntax
+from rich.table import Table
 
 from paystar_async.cli.console import guide_console, stdout_console
 from paystar_async.errors import ConfigurationError
@@ -16,6 +19,31 @@ from paystar_async.errors import ConfigurationError
 _INDEX = "index"
 _ENTRY = re.compile(r"^- \[.+?\]\((.+?)\.md\): (.+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^<!--.*?-->\n", re.DOTALL | re.MULTILINE)
+
+
+class _FoldedTable(TableElement):
+    """A table that folds long paths instead of cutting them off."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for renderable in super().__rich_console__(console, options):
+            for column in renderable.columns if isinstance(renderable, Table) else ():
+                column.overflow = "fold"
+            yield renderable
+
+
+class _UnwrappedCode(CodeBlock):
+    """A block of code whose long lines the terminal wraps, so that a copied line is a line."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        code = str(self.text).rstrip()
+        highlighted = Syntax(code, self.lexer_name, theme="ansi_dark").highlight(code)
+        highlighted.rstrip()
+        highlighted.no_wrap, highlighted.overflow = True, "ignore"
+        yield highlighted
+
+
+class _GuideMarkdown(Markdown):
+    elements = {**Markdown.elements, "fence": _UnwrappedCode, "table_open": _FoldedTable}  # noqa: RUF012
 
 
 def docs(
@@ -38,7 +66,7 @@ def docs(
         sys.stdout.write(read_guide(topic))
     else:
         text = _COMMENT.sub("", read_guide(topic))
-        guide_console().print(Markdown(text, hyperlinks=False))
+        guide_console().print(_GuideMarkdown(text, hyperlinks=False), crop=False)
     return 0
 
 

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import pytest
 
-from paystar_async.cli.docs import guide_summaries
+from paystar_async.cli.docs import guide_summaries, read_guide
 from tests.cli.conftest import Run
 
 DOCS = files("paystar_async") / "docs"
@@ -29,6 +29,14 @@ def test_docs_list_prints_one_line_a_guide(run: Run) -> None:
     lines = run("docs", "--list").out.splitlines()
     assert [line.split()[0] for line in lines] == list(guide_summaries())
     assert len({line.index(line.split(maxsplit=1)[1]) for line in lines}) == 1, "the summaries are aligned"
+
+
+def test_docs_narrow_terminal_cuts_off_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert "…" not in run("docs", "reference").out.partition("paystar.wallet")[0], "long paths are folded"
+    code = next(line for line in read_guide("reference").splitlines() if line.startswith("    match = "))
+    assert len(code) > 60
+    assert code in run("docs", "reference").out.splitlines(), "a line of code stays a line"
 
 
 @pytest.mark.parametrize("name", guide_summaries())

@@ -32,7 +32,7 @@ def sandbox_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Gene
     folder = tmp_path / "guide"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.syspath_prepend(folder)
+    monkeypatch.syspath_prepend(folder)  # pyright: ignore[reportUnknownMemberType]
     sandbox = Sandbox()
     sandbox.settings.settle_seconds = 0
     with running(sandbox) as base_url:
@@ -55,7 +55,7 @@ class GuideRun:
         self._names = vars(module)
         self._names["sandbox"] = sandbox
         self._runner = asyncio.Runner()
-        self._apps: list[Any] = []
+        self._apps: list[Starlette | web.Application] = []
 
     def run(self, block: Block, printed: str) -> None:
         """Run a block; ``printed`` is what the block before it printed."""
@@ -72,8 +72,10 @@ class GuideRun:
     def close(self) -> None:
         """Visit the applications, and close the clients that are still open."""
         for app in self._apps:
-            visit = visit_asgi_app if isinstance(app, Starlette) else visit_aiohttp_app
-            asyncio.run(visit(app, self._sandbox))
+            if isinstance(app, Starlette):
+                asyncio.run(visit_asgi_app(app, self._sandbox))
+            else:
+                asyncio.run(visit_aiohttp_app(app, self._sandbox))
         for client in [value for value in self._names.values() if isinstance(value, Paystar)]:
             self._runner.run(client.aclose())
         self._runner.close()
