@@ -46,14 +46,15 @@ API = {
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make the navigation of the list of guides; a guide that is not in the list fails a strict build."""
-    sections: dict[str, list[str]] = {}
+    sections: dict[str, list[dict[str, str]]] = {}
     guide_list = (GUIDES / "index.md").read_text("utf-8")
-    for heading, guide in re.findall(r"^## (.+)$|^- \[.+?\]\((.+?\.md)\)", guide_list, re.MULTILINE):
+    for heading, title, guide in re.findall(r"^## (.+)$|^- \[(.+?)\]\((.+?\.md)\)", guide_list, re.MULTILINE):
         if heading:
             sections[heading] = []
         else:
-            sections[next(reversed(sections))].append(guide)
-    guides = [{heading: names} for heading, names in sections.items() if names]
+            # The title of the list: MkDocs finds none in a page that begins with a right-to-left block.
+            sections[next(reversed(sections))].append({title: guide})
+    guides = [{heading: entries} for heading, entries in sections.items() if entries]
     config.nav = [{"Overview": "index.md"}, *guides, {"API": [f"api/{name}.md" for name in API]}]
     return config
 

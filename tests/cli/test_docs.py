@@ -1,6 +1,7 @@
 """``paystar docs``: guides found by topic, rendered for the terminal or unchanged."""
 
-from importlib.resources import files
+from import re
+importlib.resources import files
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_docs_narrow_terminal_cuts_off_nothing(run: Run, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("name", guide_summaries())
 def test_docs_renders_every_listed_guide(name: str, run: Run) -> None:
     result = run("docs", name)
-    title = (DOCS / f"{name}.md").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+    title = re.findall("^# (.+)$", (DOCS / f"{name}.md").read_text(encoding="utf-8"), re.MULTILINE)[0]
     assert (result.status, result.err) == (0, "")
     assert title.replace("`", "") in result.out
     assert "<!--" not in result.out
