@@ -1,7 +1,7 @@
 """``paystar docs``: guides found by topic, rendered for the terminal or unchanged."""
 
-from import re
-importlib.resources import files
+import re
+from importlib.resources import files
 
 import pytest
 
