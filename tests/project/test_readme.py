@@ -5,6 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from markdown_it import MarkdownIt
 
 from tests.project.guide_run import GuideRun, sandbox_environment
 from tests.project.guides import Block, read_guide
@@ -34,6 +35,11 @@ def test_readme_example_runs_unchanged(
 def test_readme_links_are_absolute_and_resolve() -> None:
     assert [link for link in README.links if not link.startswith(("https://", "http://127.0.0.1:"))] == []
     assert [link for link in README.links if broken_part(link, PATH)] == []
+
+
+def test_readme_references_are_defined() -> None:
+    html = MarkdownIt("commonmark").enable("table").render(README.text)
+    assert "[" not in re.sub(r"<(pre|code)\b.*?</\1>", "", html, flags=re.DOTALL)
 
 
 def test_readme_size_is_bounded() -> None:
