@@ -23,13 +23,15 @@ PAGES_AHEAD = 4
 _IN_PROGRESS = """
     SELECT 1 AS more FROM paystar_payout_chunks WHERE batch_id = :batch_id AND due_at IS NOT NULL LIMIT 1
 """
+# Scalar subqueries, which PostgreSQL runs row by row, by primary keys: with statistics older than the batch, a join is
+# planned from the chunks, and reads the whole batch for each transfer.
 _IN_PROGRESS_ELSEWHERE = """
-    SELECT 1 AS more
-    FROM paystar_payout_batch_items m
-    JOIN paystar_payout_transfers t
-        ON t.product = :product AND t.account = :account AND t.track_id = m.track_id
-    JOIN paystar_payout_chunks c ON c.chunk_id = t.chunk_id
-    WHERE m.batch_id = :batch_id AND c.due_at IS NOT NULL LIMIT 1
+    SELECT 1 AS more FROM paystar_payout_batch_items m
+    WHERE m.batch_id = :batch_id AND (
+        SELECT (SELECT c.due_at FROM paystar_payout_chunks c WHERE c.chunk_id = t.chunk_id)
+        FROM paystar_payout_transfers t
+        WHERE t.product = :product AND t.account = :account AND t.track_id = m.track_id
+    ) IS NOT NULL LIMIT 1
 """
 """A transfer may belong to a chunk of an earlier batch that recorded it first."""
 

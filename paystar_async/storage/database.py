@@ -104,6 +104,15 @@ class SupportsRunTransaction(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsAnalyze(Protocol):
+    """A database that plans statements by statistics, which are outdated after many rows were added at once."""
+
+    async def analyze(self, tables: Sequence[str], rows: int) -> None:
+        """Update the statistics of tables if those of the first one count fewer than ``rows`` rows."""
+        ...
+
+
 def numbered_values(columns: str, rows: Sequence[Parameters]) -> tuple[str, Parameters]:
     """Return ``VALUES (:name0, :size0), (:name1, :size1), …`` and its parameters; as ``Transaction.values``."""
     parameters = {f"{name}{number}": value for number, row in enumerate(rows) for name, value in row.items()}

@@ -60,6 +60,7 @@ _ORIGIN = (
 """The server's timeline, which a failover changes, and the ledger's table, which a restored dump changes."""
 _LITERAL_OR_PARAMETER = re.compile(r"'(?:[^']|'')*'|::\w+|:([a-z_]\w*)|%")
 _SERVER_EXPRESSIONS = {"now": _NOW, "origin": _ORIGIN}
+_COUNTED_ROWS = "SELECT reltuples AS rows FROM pg_class WHERE oid = to_regclass(:name)"
 _MIGRATION = "SELECT pg_advisory_xact_lock(hashtext('paystar_schema'))"
 
 
@@ -110,6 +111,13 @@ class PostgresDatabase:
     async def migrate(self, name: str, steps: Sequence[str]) -> None:
         """Migrate the tables of the part ``name``."""
         await migrate(self, name, steps, lock=_MIGRATION)
+
+    async def analyze(self, tables: Sequence[str], rows: int) -> None:
+        """Update the statistics of tables if those of the first one count fewer than ``rows`` rows."""
+        async with self.transaction() as transaction:
+            counted = await transaction.fetch(_COUNTED_ROWS, {"name": tables[0]})
+            if counted and counted[0]["rows"] < rows:
+                await transaction.execute(f"ANALYZE {', '.join(tables)}")
 
     async def aclose(self) -> None:
         """Close this event loop's connections, those in use at their release; the database may be used again."""

@@ -232,6 +232,8 @@ class BatchWriter:
                     return await self._checked(recorded, contents)
             else:
                 self._staged = 0
+                if self.connection is None and contents.count >= MAX_BUFFERED_TRANSFERS:
+                    await self.ledger.update_statistics(contents.count)
                 return record
         raise AssertionError  # the second time returns or raises
 

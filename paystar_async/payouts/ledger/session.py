@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from paystar_async.errors import ConfigurationError, StorageCorrupt, StorageError, WrongStorageKey
@@ -10,7 +10,15 @@ from paystar_async.payouts.identity import LedgerIdentity
 from paystar_async.payouts.ledger.codec import TransferCodec
 from paystar_async.payouts.ledger.schema import PART, SCHEMA
 from paystar_async.runtime.clock import Clock, SystemClock, clock_boot_id
-from paystar_async.storage.database import NONE, Database, Parameters, Row, SupportsRunTransaction, Transaction
+from paystar_async.storage.database import (
+    NONE,
+    Database,
+    Parameters,
+    Row,
+    SupportsAnalyze,
+    SupportsRunTransaction,
+    Transaction,
+)
 from paystar_async.storage.encryption import Crypto
 from paystar_async.values.secret import Secret
 
@@ -56,6 +64,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_BATCH_TABLES = ("paystar_payout_transfers", "paystar_payout_batch_items", "paystar_payout_chunks")
 _SEALED_FOR = "payout digest key"
 
 
@@ -159,6 +168,15 @@ class LedgerDatabase:
         except StorageError:
             self._is_open = False
             raise
+
+    async def update_statistics(self, transfers: int) -> None:
+        """Update a server's statistics after many transfers were added.
+
+        Until then the server plans joins for nearly empty tables, and reads the whole batch for each transfer.
+        """
+        if isinstance(self._database, SupportsAnalyze):
+            with suppress(StorageError):  # only the owner of the tables may do this; autovacuum does it later
+                await self._database.analyze(_BATCH_TABLES, transfers)
 
     async def time(self) -> float:
         """Return the ledger's time: seconds since 1970 that do not jump with the machine's clock."""
