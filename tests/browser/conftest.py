@@ -101,7 +101,7 @@ def sandbox_process() -> Iterator[SandboxProcess]:
         guard = Guard(process.pid)
         process.stdout.readline()
         environment: dict[str, str] = {}
-        for _ in range(14):
+        for _ in range(15):
             name, _, value = shlex.split(process.stdout.readline())[1].partition("=")
             environment[name] = value
         yield SandboxProcess(environment["PAYSTAR_BASE_URL"].removesuffix("/api"), environment)
