@@ -22,6 +22,7 @@ from cyclopts import (
 
 from paystar_async._version import VERSION
 from paystar_async.cli.call import call_app
+from paystar_async.cli.completion import completion_command
 from paystar_async.cli.conform.command import conform
 from paystar_async.cli.console import (
     EXIT_FAILED,
@@ -64,6 +65,7 @@ def make_app() -> App:
     app.command(payments_app())
     for command in (doctor, conform, sandbox_app(), demo, docs):
         app.command(command)
+    app.command(completion_command(app), name="--install-completion")
     return app
 
 

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from paystar_async.cli.console import (
     EXIT_USAGE,
     confirm,
@@ -31,6 +29,7 @@ from paystar_async.cli.payout_output import (
     show_plan_total,
     show_report,
 )
+from paystar_async.cli.progress import progress_bar
 from paystar_async.client import Paystar
 from paystar_async.errors import InvalidRows, InvalidValue, StorageError
 from paystar_async.outcomes import Failed, Pending, Succeeded
@@ -151,9 +150,7 @@ async def _show_and_confirm(plan: Plan, previous: Batch | None, *, yes: bool) ->
 async def _wait_with_progress(batch: Batch) -> None:
     """Show a progress bar until every transfer is decided or waits for the user."""
     console = stderr_console()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-    with show_warnings(console), bar as progress:
+    with show_warnings(console), progress_bar(console) as progress:
         task = progress.add_task("paying", total=batch.count)
         succeeded = failed = 0
         async with aclosing(batch.outcomes()) as outcomes:

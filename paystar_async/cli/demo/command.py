@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from paystar_async import (
     Application,
@@ -28,6 +27,7 @@ from paystar_async.cli.demo.report import Report
 from paystar_async.cli.demo.sandbox import DemoSandbox, start_sandbox
 from paystar_async.cli.demo.transfers import pay_from_wallet
 from paystar_async.cli.parameters import count_parameter, number_parameter, seed_parameter
+from paystar_async.cli.progress import progress_bar
 from paystar_async.outcomes import Outcome, Succeeded
 from paystar_async.payments import Verified
 
@@ -192,8 +192,7 @@ class Demo:
         conditions = f"{self._fault_rate:.1%} of all responses fail, every key expires, the worker is killed twice"
         self._console.print(f"{len(transfers):,} transfers; {conditions}", soft_wrap=True)
         await sandbox.inject_faults(self._fault_rate)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self._console, disable=not self._console.is_terminal) as progress:
+        with progress_bar(self._console, transient=False) as progress:
             task = progress.add_task("settled", total=len(transfers))
 
             async def is_key_refreshed() -> bool:
