@@ -37,13 +37,17 @@ A request is a value, too: `send` returns the whole response, with `.status`, `.
 `.wallet`.
 
 ```python
+import asyncio
 from paystar_async import Paystar
 from paystar_async.models.identity import MatchMobile
 
-async with Paystar.from_env() as paystar:
-    match = await paystar.identity.match_mobile(national_id="3173647904", mobile_number="09121234567")
-    response = await paystar.send(MatchMobile(national_id="3173647904", mobile_number="09121234567"))
-    print(match.is_matched, response.value.is_matched, response.http_status)
+async def main() -> None:
+    async with Paystar.from_env() as paystar:
+        match = await paystar.identity.match_mobile(national_id="3173647904", mobile_number="09121234567")
+        response = await paystar.send(MatchMobile(national_id="3173647904", mobile_number="09121234567"))
+        print(match.is_matched, response.value.is_matched, response.http_status)
+
+asyncio.run(main())
 ```
 
 The same endpoints as OpenAPI 3.1 are in the package: `paystar_async/describe/openapi.json`.

@@ -35,7 +35,7 @@ def test_docs_list_prints_one_line_a_guide(run: Run) -> None:
 def test_docs_narrow_terminal_cuts_off_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     assert "…" not in run("docs", "reference").out.partition("paystar.wallet")[0], "long paths are folded"
-    code = next(line for line in read_guide("reference").splitlines() if line.startswith("    match = "))
+    code = next(line for line in read_guide("reference").splitlines() if line.startswith("        match = "))
     assert len(code) > 60
     assert code in run("docs", "reference").out.splitlines(), "a line of code stays a line"
 
