@@ -51,6 +51,13 @@ def sandbox(
         tuple[str, ...],
         Parameter(name="--set", negative=(), help="NAME=VALUE, a setting such as failure_http=200; repeatable"),
     ] = (),
+    assume: Annotated[
+        tuple[str, ...],
+        Parameter(negative=(), help="ID=other, an assumption of `paystar conform` that does not hold here; repeatable"),
+    ] = (),
+    shapes: Annotated[
+        Path | None, Parameter(help="respond in the recorded shapes of this file, see `paystar conform`")
+    ] = None,
 ) -> int:
     """Serve a sandbox until Ctrl-C, or while a command runs: `paystar sandbox -- pytest`.
 
@@ -61,13 +68,20 @@ def sandbox(
     A command gets these variables in its environment, in place of those of real accounts, and the signals that this
     process receives; its exit status is passed on.
     """
+    from paystar_async.conform.recorder import read_observations
     from paystar_async.sandbox import Sandbox
+    from paystar_async.sandbox.deviations import parse_assumption
     from paystar_async.sandbox.environment import client_environment, replaced_environment
     from paystar_async.sandbox.server import make_base_url, running, serve
     from paystar_async.sandbox.settings import parse_setting
+    from paystar_async.sandbox.shapes import RecordedShapes
 
     served = Sandbox(seed=seed, key_life=key_life)
     served.settings.change(dict(map(parse_setting, setting)))
+    for assumption in map(parse_assumption, assume):
+        served.break_assumption(assumption)
+    if shapes is not None:
+        served.deviations.append(RecordedShapes(read_observations(shapes)[0]))
     if env_file is not None:
         _check_env_file(env_file)
     host = "127.0.0.1" if allow_host is None else "::" if ":" in allow_host else "0.0.0.0"  # noqa: S104 - requested

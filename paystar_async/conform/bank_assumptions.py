@@ -126,9 +126,9 @@ BANK_ASSUMPTIONS: Sequence[Assumption] = (
         "assumed",
         "A repeated track_id with the same fields returns the first result and does not pay again.",
         "sandbox/ledger.py; this package looks a transfer up before it repeats one",
-        "transfers.settle with a track_id of this process",
+        "transfers.settle with a track_id of this process; a look-up that lists it twice",
         "nothing: no repetition is sent without a look-up",
-        by_fact("repeated track_id", {"first result"}, {"another result"}),
+        by_fact("repeated track_id", {"first result"}, {"another result", "paid again"}),
     ),
     Assumption(
         "track-id-conflict",

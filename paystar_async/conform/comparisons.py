@@ -136,6 +136,8 @@ class Comparisons:
             is_stored_form = isinstance(item.track_id, str) and item.track_id.startswith(stored_form)
             form = "as sent" if item.track_id == track_id else "stored form" if is_stored_form else "other"
             facts["track_id"] = form
+        if len({item.hashid for item in items if item.status in ("success", "pending")}) > 1:
+            facts["repeated track_id"] = "paid again"
         sent = self._sent.get(hash(track_id))
         if sent is not None and items and (zone := self._zone(_time_text(items[0].extra), sent.sent_at)):
             facts["zone"] = zone

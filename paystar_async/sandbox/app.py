@@ -146,7 +146,7 @@ def _call_handler(state: SandboxState, endpoint: Endpoint) -> Handler:
         responses: list[SandboxResponse] = []
 
         def execute() -> None:
-            responses.append(state.bank.handle(endpoint, bearer, raw, plan.failure_http))
+            responses.append(state.handle(endpoint, bearer, raw, plan.failure_http, path=request.url.path))
 
         execute_once = RunOnce(execute)
         if plan.latency:

@@ -15,11 +15,12 @@ from paystar_async.runtime.clock import Clock
 from paystar_async.sandbox.authentication import REFRESHABLE_REALMS, RawFields
 from paystar_async.sandbox.bank import Bank
 from paystar_async.sandbox.clock import SandboxClock
+from paystar_async.sandbox.deviations import DEVIATIONS, BankCall, Deviation, wrap_bank
 from paystar_async.sandbox.faults import Fault, FaultInjector, FaultKind
 from paystar_async.sandbox.ledger import LedgerLine
 from paystar_async.sandbox.payments import CallbackRequest, PayerChoice
 from paystar_async.sandbox.request_log import LoggedRequest, RequestLog
-from paystar_async.sandbox.responses import Refusal
+from paystar_async.sandbox.responses import Refusal, SandboxResponse
 from paystar_async.sandbox.settings import MAX_SECONDS, Settings, is_number
 from paystar_async.sandbox.test_data import Person
 
@@ -67,6 +68,7 @@ class SandboxState:
         self.clock: Clock = clock or SandboxClock()
         self.settings = Settings()
         self.settings.change(settings)
+        self.deviations: list[Deviation] = []
         self._seed, self._key_life = seed, key_life
         self.reset()
 
@@ -238,6 +240,38 @@ class SandboxState:
             raise ConfigurationError(f"no key of {realm!r:.60} expires", hint=f"one of {', '.join(REFRESHABLE_REALMS)}")
         for each in REFRESHABLE_REALMS if realm is None else (Realm(realm),):
             self.bank.keys.expire(each)
+
+    def break_assumption(self, assumption: str) -> None:
+        """Make an assumption about the live service wrong in this sandbox, until the process ends.
+
+        Args:
+            assumption: its id in the register, such as ``list-order``; see the guide about ``paystar conform``.
+
+        Raises:
+            ConfigurationError: there is no such assumption.
+        """
+        if assumption not in DEVIATIONS:
+            raise ConfigurationError(f"there is no assumption {assumption!r:.60}", hint=", ".join(DEVIATIONS))
+        deviation = DEVIATIONS[assumption]
+        if callable(deviation):
+            self.deviations.append(deviation)
+        else:
+            self.settings.change(deviation)
+
+    def handle(
+        self, endpoint: Endpoint, bearer: str, raw: RawFields, failure_http: int | None = None, *, path: str = ""
+    ) -> SandboxResponse:
+        """Execute a call at the bank, with this sandbox's deviations; see ``Bank.handle``."""
+        call = BankCall(
+            endpoint=endpoint,
+            bearer=bearer,
+            raw=raw,
+            path=path,
+            failure_http=failure_http,
+            settings=self.settings,
+            payments=self.bank.payments,
+        )
+        return wrap_bank(self.bank.handle, self.deviations)(call)
 
     def log_request(self, endpoint: Endpoint, raw: RawFields) -> LoggedRequest:
         """Count a request and add it to the request log."""

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from paystar_async.sandbox import Sandbox
+from paystar_async.table import BY_ID
 from tests.cli.conftest import Run
 
 
@@ -141,3 +142,38 @@ def test_sandbox_env_file_unwritable_is_refused(path: str, run: Run, tmp_path: P
     result = run("sandbox", "--port", "0", "--env-file", str(tmp_path / path))
     assert (result.status, result.out) == (2, "")
     assert "cannot be written" in result.err
+
+
+def served_sandbox(run: Run, monkeypatch: pytest.MonkeyPatch, *options: str) -> Sandbox:
+    """Return the sandbox that a command line would serve."""
+    served: list[Sandbox] = []
+
+    async def serve(sandbox: Sandbox, **_: Any) -> None:
+        served.append(sandbox)
+
+    monkeypatch.setattr("paystar_async.sandbox.server.serve", serve)
+    assert run("sandbox", *options).status == 0
+    return served[0]
+
+
+def test_sandbox_assume_breaks_each_assumption(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox = served_sandbox(run, monkeypatch, "--assume", "list-order=other", "--assume", "default-callback=other")
+    assert len(sandbox.deviations) == 1
+    assert sandbox.settings.default_callback_method == "POST"
+
+
+@pytest.mark.parametrize("options", [("--assume", "list-order=x"), ("--shapes", "absent.jsonl")])
+def test_sandbox_wrong_assumption_or_file_exits_2(options: tuple[str, ...], run: Run) -> None:
+    assert run("sandbox", *options).status == 2
+
+
+def test_sandbox_shapes_responds_in_recorded_shapes(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "shapes.jsonl"
+    path.write_text(
+        '{"endpoint":"gateway.inquiry","http":200,"status":-5,"sent":"none","facts":{},"shape":{"status":"int:1-4"}}\n'
+    )
+    sandbox = served_sandbox(run, monkeypatch, "--shapes", str(path))
+    response = sandbox.handle(BY_ID["gateway.inquiry"], "wrong", {})
+    assert response.http_status == 401
+    gateway_id = sandbox.gateway.id.reveal()
+    assert sandbox.handle(BY_ID["gateway.inquiry"], gateway_id, {"ref_num": "unknown"}).http_status == 200

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
@@ -20,6 +20,9 @@ from paystar_async.keys.store import KeyId
 from paystar_async.models.base import Call
 from paystar_async.runtime.clock import Clock, SystemClock
 from paystar_async.values.secret import Secret
+
+if TYPE_CHECKING:
+    from paystar_async.transport.factory import EngineOption
 
 PROBE_FACT = "probe"
 """The fact that names the probe of a recorded response."""
@@ -68,12 +71,19 @@ class RunOptions:
 class ConformRun:
     """The probes that are still to be made with the configured accounts.
 
+    Args:
+        options: the options of the run.
+        clock: the clock of the rate limit; the system's by default.
+        engine: the engine of every client; the configured one by default.
+
     Raises:
         ConfigurationError: no account is configured, or a refreshed key would be lost.
     """
 
-    def __init__(self, options: RunOptions, clock: Clock | None = None) -> None:
-        self._options, self._clock = options, clock or SystemClock()
+    def __init__(
+        self, options: RunOptions, clock: Clock | None = None, *, engine: "EngineOption | None" = None
+    ) -> None:
+        self._options, self._clock, self._engine = options, clock or SystemClock(), engine
         self._application, self._wallet, self._gateway = read_application(), read_wallet(), read_gateway()
         accounts = {"application": self._application, "wallet": self._wallet, "gateway": self._gateway}
         if not any(accounts.values()):
@@ -181,6 +191,7 @@ class ConformRun:
         wallet: Wallet | None = None,
         keys: str | None = None,
     ) -> Paystar:
+        engine: Any = {} if self._engine is None else {"engine": self._engine}
         return Paystar.from_env(
             application=application,
             gateway=gateway,
@@ -189,4 +200,5 @@ class ConformRun:
             database=None,
             max_retries=0,
             middleware=(self._recorder,),
+            **engine,
         )

@@ -84,6 +84,16 @@ def test_conform_contradiction_exits_1_and_names_it(sandbox: Sandbox, conform: C
     assert {item["id"] for item in json.loads(result.out)["assumptions"]} == {item.id for item in ASSUMPTIONS}
 
 
+FIVE = ("unauthenticated-http", "balance-fields", "inquiry-refresh-fields", "repeated-order-id", "date-zone")
+
+
+def test_conform_names_five_broken_assumptions_and_no_other(sandbox: Sandbox, conform: Conform) -> None:
+    for assumption in FIVE:
+        sandbox.break_assumption(assumption)
+    result = conform(*ALL_OPTIONS, "--json")
+    assert (result.status, contradicted(result.out)) == (1, set(FIVE))
+
+
 def test_conform_refresh_without_key_store_exits_2(
     sandbox: Sandbox, conform: Conform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
