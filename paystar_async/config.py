@@ -39,11 +39,12 @@ def require_base_url(value: object, credentials: Credentials) -> str:
     """
     base_url = normalize_base_url(value)
     if is_unencrypted(base_url):
-        host = urlsplit(base_url).hostname
-        if host == urlsplit(BASE_URL).hostname or not credentials.belong_to_sandbox:
+        host, real = urlsplit(base_url).hostname, credentials.names_without_mark()
+        if real or not credentials.account_names() or host == urlsplit(BASE_URL).hostname:
+            names = f"; not of a sandbox: {', '.join(real)}" if real else ""
             raise ConfigurationError(
                 f"base_url would send keys to {host} unencrypted",
-                hint="use https; plain http is for loopback alone, or for a sandbox with the credentials it prints",
+                hint=f"use https; plain http is for loopback, or for a sandbox with the credentials it prints{names}",
             )
     return base_url
 

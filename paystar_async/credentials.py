@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, cast
 
-from attrs import astuple, field, frozen
+from attrs import asdict, field, frozen
 
 from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.values.digits import has_spoiled_ends, is_blank
@@ -271,19 +271,25 @@ class Credentials:
 
     def secrets(self) -> list[Secret]:
         """Return all secrets of the accounts."""
-        return [value for value in self._values() if isinstance(value, Secret)]
+        return [value for value in self._values().values() if isinstance(value, Secret)]
 
-    def _values(self) -> list[str | Secret]:
-        """Return all ids and secrets of the accounts."""
-        accounts = [account for account in (self.application, self.gateway, self.wallet) if account is not None]
-        values = [value for account in accounts for value in astuple(account, recurse=False)]
-        return [value for value in values if isinstance(value, str | Secret)]
+    def _values(self) -> dict[str, str | Secret]:
+        """Return all ids and secrets of the accounts by their names."""
+        return {
+            f"{name}.{attribute}": value
+            for name, account in asdict(self, recurse=False).items()
+            if account is not None
+            for attribute, value in asdict(account, recurse=False).items()
+            if isinstance(value, str | Secret)
+        }
 
-    @property
-    def belong_to_sandbox(self) -> bool:
-        """True if every id and secret carries the mark of a sandbox, and there is one: they protect play money only."""
-        texts = [value.reveal() if isinstance(value, Secret) else value for value in self._values()]
-        return bool(texts) and all(has_sandbox_mark(text) for text in texts)
+    def names_without_mark(self) -> list[str]:
+        """Return the names of the ids and secrets without the mark of a sandbox, such as ``wallet.hashid``."""
+        return [
+            name
+            for name, value in self._values().items()
+            if not has_sandbox_mark(value.reveal() if isinstance(value, Secret) else value)
+        ]
 
     @property
     def path_prefix(self) -> str:

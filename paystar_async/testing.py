@@ -3,6 +3,7 @@
 Installed with the package (``paystar-async[testing]``); the package is imported when a test uses a fixture.
 """
 
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import wraps
 from inspect import iscoroutinefunction
@@ -122,7 +123,9 @@ def paystar_env(
             monkeypatch.setenv(name, value)
     monkeypatch.setitem(config.VARIABLES, "clock", lambda: paystar_clock)
     app.sandbox = paystar_sandbox
+    _forget_django_clients()
     yield paystar_sandbox
+    _forget_django_clients()
     app.sandbox = None
 
 
@@ -193,6 +196,13 @@ def _close_after(test: Callable[..., Awaitable[Any]], client: "Paystar") -> Call
             return await test(*args, **kwargs)
 
     return run_and_close
+
+
+def _forget_django_clients() -> None:
+    """Let ``contrib.django``, whose clients live as long as the process, create them from the environment of now."""
+    module = sys.modules.get("paystar_async.contrib.django.clients")
+    if module is not None:
+        module.reset_clients()
 
 
 def _run_in_new_loop(function: Callable[[], Awaitable[None]]) -> None:

@@ -3,7 +3,7 @@
 import logging
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import evolve, fields
@@ -51,7 +51,7 @@ ACCOUNTS: dict[str, Any] = {
 SECRETS_AND_IDS = [
     (name, attribute.name)
     for name, account in ACCOUNTS.items()
-    for attribute in fields(type(account))
+    for attribute in fields(cast("type[Application]", type(account)))
     if attribute.name != "direct"
 ]
 
@@ -309,6 +309,7 @@ class TestSandboxBaseUrl:
             with pytest.raises(ConfigurationError, match="would send keys to sandbox unencrypted") as caught:
                 require_base_url("http://sandbox:8000/api", Credentials(**{**ACCOUNTS, account: mixed}))
             assert real not in str(caught.value)
+            assert caught.value.hint.endswith(f"not of a sandbox: {account}.{attribute}")
 
     def test_require_base_url_live_host_is_refused(self) -> None:
         for text in ("http://core.paystar.ir/api", "http://CORE.paystar.ir:8000/api"):

@@ -230,7 +230,7 @@ async def test_passed_engine(paystar_sandbox):
 
 def test_offline_engine_abandons_engine_that_has_sockets() -> None:
     """A client whose event loop was closed closes its sockets by ``abandon``."""
-    from paystar_async.testing import _LoopbackEngine
+    from paystar_async.testing import _LoopbackEngine  # pyright: ignore[reportPrivateUsage]
     from paystar_async.transport.auto import AutoEngine
 
     abandoned: list[str] = []

@@ -22,6 +22,7 @@ from paystar_async.values.dates import TEHRAN
 _DEFAULT_URL = "http://127.0.0.1:8000/api"
 _POLL_SECONDS = 0.25
 _TIMEOUT_SECONDS = 10.0
+_MIN_ERROR_STATUS = 400
 
 _PAYMENT_EVENTS = {
     "payment-paid": "pay",
@@ -113,7 +114,7 @@ def _trigger_payment(control: "_SandboxControl", target: str, choice: str, *, ca
         shop = {"http_status": response.status_code, "location": response.headers.get("location")}
         result = {**result, "shop": shop}
     print_json(result)
-    return EXIT_FAILED if callback and result["shop"]["http_status"] >= httpx.codes.BAD_REQUEST else 0
+    return EXIT_FAILED if callback and result["shop"]["http_status"] >= _MIN_ERROR_STATUS else 0
 
 
 class _SandboxControl:
@@ -153,7 +154,7 @@ class _SandboxControl:
         except ValueError:
             reason = f"{self._root} is no sandbox"
         else:
-            if isinstance(content, dict) and response.status_code == httpx.codes.OK:
+            if isinstance(content, dict) and response.is_success:
                 return content  # pyright: ignore[reportUnknownVariableType]
             if isinstance(content, dict) and "error" in content:
                 raise ConfigurationError(str(content["error"]))  # pyright: ignore[reportUnknownArgumentType]

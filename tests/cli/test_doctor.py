@@ -78,6 +78,15 @@ def test_doctor_unreachable_server_fails(run: Run, sandbox: Sandbox, monkeypatch
     assert not sandbox.stats["requests"]
 
 
+def test_doctor_http_is_for_credentials_of_sandbox(run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSTAR_BASE_URL", "http://sandbox.invalid:8000/api")
+    assert check_result(run("doctor", "--offline").out, "base URL").startswith("ok")
+    monkeypatch.setenv("PAYSTAR_SIGN_KEY", "real-canary")
+    result = check_result(run("doctor", "--offline").out, "base URL")
+    assert result.startswith("bad")
+    assert result.endswith("not of a sandbox: gateway.sign_key")
+
+
 def test_doctor_offline_makes_no_request(run: Run, sandbox: Sandbox) -> None:
     result = run("doctor", "--offline")
     assert result.status == 0

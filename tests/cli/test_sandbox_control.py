@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from paystar_async.cli.environment import VARIABLES
 from paystar_async.sandbox import Sandbox
+from paystar_async.sandbox.environment import client_environment
 from paystar_async.table import TABLE
 from tests.cli.conftest import Run
 
@@ -24,9 +26,8 @@ class Shop(HTTPServer):
 
 
 class _ShopHandler(BaseHTTPRequestHandler):
-    server: Shop
-
     def do_GET(self) -> None:
+        assert isinstance(self.server, Shop)
         body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
         self.server.callbacks.append((self.command, self.path, body))
         self.send_response(self.server.status)
@@ -35,7 +36,7 @@ class _ShopHandler(BaseHTTPRequestHandler):
 
     do_POST = do_GET  # noqa: N815 - the name that the base class calls
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - the name that the base class has
         pass
 
 
@@ -159,11 +160,26 @@ def test_logs_prints_masked_requests_and_json(sandbox: Sandbox, run: Run) -> Non
     assert "wallet.balance  400 status 7" in first
     assert first.endswith("fault ip")
     assert "gateway.create  200 status 1" in second
-    assert sandbox.wallet.password.reveal() not in first + second
     assert '"sign": "••••••••"' in second
 
     entries = [json.loads(line) for line in run("sandbox", "logs", "--no-follow", "--json").out.splitlines()]
     assert [entry["endpoint"] for entry in entries] == ["wallet.balance", "gateway.create"]
+
+
+def test_logs_shows_no_secret_and_no_personal_data(sandbox: Sandbox, run: Run) -> None:
+    person = sandbox.people[0]
+    identity = ("--national-id", person.national_id, "--card-number", person.card, "--birth-date", person.birth_date)
+    run("call", "identity", "match-card", *identity)
+    run("call", "inquiry", "iban", "--iban", person.iban)
+    run("call", "wallet", "balance")
+    run("call", "keys", "refresh-wallet-key", "--yes")
+    create(run, None, "a")
+    run("sandbox", "trigger", "payment-paid", "--no-callback")
+    text = run("sandbox", "logs", "--no-follow").out + run("sandbox", "logs", "--no-follow", "--json").out
+    assert text.count("inquiry.iban") == 2
+    secrets = [value for name, value in client_environment(sandbox, "") if VARIABLES[name]]
+    personal = [person.national_id, person.card, person.iban, person.birth_date, person.mobile]
+    assert not [value for value in secrets + personal if value in text]
 
 
 def test_logs_follows_reset_and_names_gap(sandbox: Sandbox, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,11 @@ async def test_remote_sandbox_issued_unmarked_key_is_refused(
     client: Paystar, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody on the network answers a refresh with a key of their own."""
-    monkeypatch.setattr(sandbox.bank.keys, "_make_token", lambda kind: f"sandbox-{kind}-{'0' * 40}")
+
+    def make_token(kind: str) -> str:
+        return f"sandbox-{kind}-{'0' * 40}"
+
+    monkeypatch.setattr(sandbox.bank.keys, "_make_token", make_token)
     await client.keys.refresh_inquiry_key()
     with pytest.raises(ConfigurationError, match="of a real account"):
         await client.wallet.balance()
