@@ -9,7 +9,8 @@ The convention for a guide:
   to a sandbox whose transfers are decided at once, so ``Paystar.from_env()`` works. The working directory is new and
   empty.
 - ``await`` and ``async with`` may stand at the top of a block; so may ``asyncio.run(main())``: a block with no
-  ``await`` at its top runs outside of any event loop. A client that is still open after the last block is closed.
+  ``await`` at its top runs outside of any event loop. The first block of a guide is a script, without ``await`` at its
+  top. A client that is still open after the last block is closed.
 - A block with functions ``test_…`` runs in a pytest of its own with the plugin's fixtures, in the working directory.
 - A comment in front of a block changes that. ``<!-- not run: REASON -->``, with a reason of ``REASONS``, only compiles
   the block. ``<!-- file: shop.py -->``, for a block of any language, writes it into the working directory before the
@@ -146,6 +147,13 @@ def test_guide_left_out_blocks_have_known_reasons(path: Path) -> None:
         assert block.reason is None or block.reason in REASONS
         if block.language == "python":
             compile_block(block, path)
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=guide_id)
+def test_guide_first_example_is_a_script(path: Path) -> None:
+    examples = [block for block in read_guide(path).blocks if block.language == "python"]
+    for block in examples[:1]:
+        compile(block.source, str(path), "exec")  # a first ``await`` at the top could not be pasted into a file
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *GUIDES], ids=lambda path: path.stem)
