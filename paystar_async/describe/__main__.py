@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from paystar_async.describe import Table, find_undocumented, openapi, reference, services
+from paystar_async.describe import Table, assumptions, find_undocumented, openapi, reference, services
 from paystar_async.errors import ConfigurationError
 from paystar_async.table import TABLE
 
@@ -17,6 +17,7 @@ Write the files generated from the endpoint table (paystar_async/table.py):
   paystar_async/blocking/services.py   the same methods, blocking
   paystar_async/describe/openapi.json  the OpenAPI 3.1 document
   paystar_async/docs/reference.md      the endpoint reference among the guides
+  paystar_async/docs/assumptions.md    the assumptions about the live service
 """
 _EPILOG = """\
 Run this after a change to the table or to a model, and commit the files.
@@ -42,6 +43,7 @@ def generated_files(root: Path, table: Table = TABLE) -> dict[Path, str]:
         package / "blocking" / "services.py": services.generate_source(table, blocking=True),
         package / "describe" / "openapi.json": openapi.render_document(table),
         package / "docs" / "reference.md": reference.render_reference(table),
+        package / "docs" / "assumptions.md": assumptions.render_assumptions(),
     }
 
 

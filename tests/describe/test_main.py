@@ -18,6 +18,7 @@ GENERATED_FILES = [
     "paystar_async/blocking/services.py",
     "paystar_async/describe/openapi.json",
     "paystar_async/docs/reference.md",
+    "paystar_async/docs/assumptions.md",
 ]
 
 
