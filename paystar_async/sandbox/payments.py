@@ -52,6 +52,8 @@ class Payment:
     ref_num: str
     payment_amount: int
     opened: bool = False
+    opened_at: float = 0.0
+    """Seconds on the monotonic clock."""
     choice: PayerChoice | None = None
     created_at: float = 0.0
     """Seconds since 1970."""
@@ -91,8 +93,8 @@ class GatewayPayments:
     """Every payment of the gateway.
 
     Args:
-        clock: clock for the time to verify.
-        settings: the payer's fee, the ceiling, the time to verify.
+        clock: clock for the times to pay and to verify.
+        settings: the payer's fee, the ceiling, the times to pay and to verify.
         rng: source of tokens and numbers.
         people: owners of the cards that pay.
     """
@@ -148,8 +150,42 @@ class GatewayPayments:
         payment = self._find_by_token(token)
         if payment.choice or (payment.opened and not reopen):
             raise Refusal(TOKEN_USED)
-        payment.opened = True
+        if not payment.opened:
+            payment.opened, payment.opened_at = True, self._clock.monotonic()
         return payment
+
+    def allow_opening(self, ref_num: str) -> Payment:
+        """Let the page of an unpaid payment be opened once more, with its whole time, and return the payment.
+
+        Raises:
+            Refusal: the ref_num is unknown, or the payer has chosen.
+        """
+        payment = self.find(ref_num)
+        if payment.choice:
+            raise Refusal(TOKEN_USED)
+        payment.opened = False
+        return payment
+
+    def page_seconds_left(self, payment: Payment) -> float:
+        """Return the seconds that the payer has left on the payment page."""
+        return max(0.0, payment.opened_at + self._settings.page_seconds - self._clock.monotonic())
+
+    def cancel_if_overdue(self, token: str) -> CallbackRequest | None:
+        """Cancel a payment whose page was open for too long and return its callback; None if it was not cancelled.
+
+        Raises:
+            Refusal: the token is unknown.
+        """
+        payment = self._find_by_token(token)
+        if payment.choice or not payment.opened or self.page_seconds_left(payment):
+            return None
+        return self.apply_choice(token, PayerChoice.CANCEL)
+
+    def test_card(self, payment: Payment) -> str | None:
+        """Return a test card that may pay, or None if the payment is bound to a card of nobody in the sandbox."""
+        cards = [person.card for person in self._people]
+        card = payment.request.card_number
+        return cards[0] if card is None else card if card in cards else None
 
     def apply_choice(self, token: str, choice: PayerChoice, card: str | None = None) -> CallbackRequest:
         """Record the payer's choice and return the callback.

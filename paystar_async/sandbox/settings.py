@@ -93,6 +93,11 @@ class Settings:
         "Seconds a payment may be verified before the money is refunded to the payer",
         "چند ثانیه می‌توان پرداخت را تأیید کرد؛ پس از آن به پرداخت‌کننده برمی‌گردد",
     )
+    page_seconds: float = _seconds(
+        900.0,
+        "Seconds a payer has on the payment page; afterwards the page cancels and leads back to the shop",
+        "چند ثانیه پرداخت‌کننده در صفحهٔ پرداخت وقت دارد؛ پس از آن لغو می‌شود و به پذیرنده برمی‌گردد",
+    )
     payer_fee: int = _rial(
         0,
         "Fee in Rial that the payer pays on top of the amount; included in payment_amount",

@@ -25,14 +25,16 @@ def expect_language(page: Page, language: str, direction: str) -> None:
 
 def test_payment_page_has_both_languages_and_directions(page: Page, shop: str, sandbox: SandboxProcess) -> None:
     order_id = buy(page, shop)
-    expect_language(page, "fa", "rtl")
-    label, amount = page.locator("dt").first, page.locator("dd").first
-    assert center_x(label) > center_x(amount)
-
-    page.get_by_role("button", name="English").click()
-
     expect_language(page, "en", "ltr")
+    label, amount = page.locator("dt").first, page.locator("dd").first
     assert center_x(label) < center_x(amount)
+
+    page.get_by_role("button", name="فارسی").click()
+
+    expect_language(page, "fa", "rtl")
+    assert center_x(label) > center_x(amount)
+    page.get_by_role("button", name="English").click()
+    expect_language(page, "en", "ltr")
     expect(page.locator("main")).to_contain_text("50,000 Rial")
     expect(page.locator("main")).to_contain_text("5,000 Toman")
     expect(page.locator("main")).to_contain_text(order_id)
@@ -52,10 +54,12 @@ def test_payment_page_pay_by_keyboard_only(page: Page, shop: str, sandbox: Sandb
     page.keyboard.press("Enter")
     expect(page.locator("#card")).to_be_visible()
     page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="English")).to_be_focused()
+    expect(page.get_by_role("button", name="فارسی")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.locator("#card")).to_be_focused()
     page.keyboard.type("6037990000000006")
+    page.keyboard.press("Tab")
+    expect(page.locator("button[name=fill]")).to_be_focused()
     for choice in ("pay", "cancel", "fail", "expire"):
         page.keyboard.press("Tab")
         expect(page.locator(f"button[value={choice}]")).to_be_focused()
@@ -69,14 +73,60 @@ def test_payment_page_invalid_card_alerts_and_can_be_retried(
 ) -> None:
     page = scriptless.new_page()
     buy(page, shop)
-    page.get_by_role("button", name="English").click()
     page.get_by_label("Card number").fill("6037 9900 0000 0007")
     page.locator("button[value=pay]").click()
     expect(page.get_by_role("alert")).to_have_text("This is not a valid card number. Check its 16 digits.")
-    expect(page.get_by_label("Card number")).to_have_value("")
+    expect(page.get_by_label("Card number")).to_have_value("6037 9900 0000 0007")
     page.get_by_label("Card number").fill("۶۰۳۷ ۹۹۰۰ ۰۰۰۰ ۰۰۰۶")
-    page.locator("button[value=pay]").click()
+    page.get_by_role("button", name="فارسی").click()
+    expect(page.locator("#card")).to_have_value("۶۰۳۷ ۹۹۰۰ ۰۰۰۰ ۰۰۰۶")
+    page.locator("#card").press("Enter")  # pays, and does not switch the language
     expect_order(page, "verified", 1)
+
+
+def test_payment_page_test_card_fills_and_pays(page: Page, shop: str, sandbox: SandboxProcess) -> None:
+    buy(page, shop)
+    page.get_by_role("button", name="Fill in a test card").click()
+    card = sandbox.get("people")["people"][0]["card"]
+    expect(page.get_by_label("Card number")).to_have_value(" ".join(re.findall("....", card)))
+    expect(page.locator("button[value=pay]")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect_order(page, "verified", 1)
+
+
+@pytest.mark.parametrize(("locale", "minute_left"), [("en-US", "01:00"), ("fa-IR", "۰۱:۰۰")])
+def test_payment_page_time_up_leads_back_to_shop(
+    chromium: Browser, locale: str, minute_left: str, shop: str, sandbox: SandboxProcess
+) -> None:
+    page = chromium.new_context(locale=locale).new_page()
+    page.clock.install(time=0)
+    page.clock.pause_at(1_000)
+    buy(page, shop)
+    timer = page.get_by_role("timer")
+    page.clock.fast_forward(60_000 * 14)
+    expect(timer).to_have_text(minute_left)
+    expect(timer).to_have_class("wrong")
+    assert_fits_with_contrast(page)
+    sandbox.post("clock", advance=900)
+    page.clock.fast_forward(60_000)
+    expect(page.locator("main")).to_contain_text("-98")
+    expect(page.locator("html")).to_have_attribute("lang", locale[:2])
+    page.locator("a.button").click()
+    expect_order(page, "cancelled", 0)
+    page.context.close()
+
+
+LOADED_FONTS = (
+    "async () => (await document.fonts.ready, [...document.fonts].map((font) => `${font.family} ${font.status}`))"
+)
+
+
+def test_payment_page_uses_shipped_font(chromium: Browser, shop: str, sandbox: SandboxProcess) -> None:
+    page = chromium.new_context(locale="fa-IR").new_page()
+    buy(page, shop)
+    expect_language(page, "fa", "rtl")
+    assert page.evaluate(LOADED_FONTS) == ["Vazirmatn loaded"]
+    page.context.close()
 
 
 @pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
@@ -85,13 +135,11 @@ def test_payment_page_invalid_card_alerts_and_can_be_retried(
 def test_pages_fit_viewport_and_have_contrast(
     chromium: Browser, size: Any, scheme: Any, language: str, shop: str, sandbox: SandboxProcess
 ) -> None:
-    context = chromium.new_context(viewport=size, color_scheme=scheme)
+    context = chromium.new_context(viewport=size, color_scheme=scheme, locale=language)
     page = context.new_page()
     page.goto(f"{sandbox.home}/_sandbox/?lang={language}")
     assert_fits_with_contrast(page)
     buy(page, shop)
-    if language == "en":
-        page.get_by_role("button", name="English").click()
     expect_language(page, language, "ltr" if language == "en" else "rtl")
     assert_fits_with_contrast(page)
     context.close()
@@ -291,7 +339,7 @@ def other_origin(html: str) -> Generator[str]:
 
 
 def test_pages_cross_origin_cannot_pay_control_or_frame(chromium: Browser, shop: str, sandbox: SandboxProcess) -> None:
-    context = chromium.new_context()
+    context = chromium.new_context(locale="en-US")
     page = context.new_page()
     buy(page, shop)
     url = page.url
@@ -311,7 +359,7 @@ def test_pages_cross_origin_cannot_pay_control_or_frame(chromium: Browser, shop:
         )
         assert types == ["opaque"] * 3  # the requests arrived
         page.get_by_role("button").click()
-        expect(page.get_by_role("heading")).to_have_text("پرداخت ممکن نیست")
+        expect(page.get_by_role("heading")).to_have_text("Payment is not possible")
     assert sandbox.get("faults")["faults"] == []
     assert newest_order(sandbox)["status"] == "INIT"
     context.close()

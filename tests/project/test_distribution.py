@@ -101,8 +101,9 @@ def test_wheel_contains_package_and_license_only(packages: Packages) -> None:
     files = set(zipfile.ZipFile(packages.wheel).namelist())
     metadata = {name for name in files if name.startswith(f"paystar_async-{__version__}.dist-info/")}
     assert files - metadata == source_files("paystar_async")
-    assert f"paystar_async-{__version__}.dist-info/licenses/LICENSE" in metadata
-    for data in ("py.typed", "docs/versioning.md", "sandbox/pages/templates/payment.html", "describe/openapi.json"):
+    for license_file in ("LICENSE", "paystar_async/sandbox/pages/assets/vazirmatn-OFL.txt"):
+        assert f"paystar_async-{__version__}.dist-info/licenses/{license_file}" in metadata
+    for data in ("py.typed", "docs/versioning.md", "sandbox/pages/assets/vazirmatn.woff2", "describe/openapi.json"):
         assert f"paystar_async/{data}" in files
 
 

@@ -160,7 +160,7 @@ async def test_payment_page_opens_once(raw_client: RawClient) -> None:
     first = await open_page(raw_client, token)
     assert first.status_code == 200
     assert first.headers["content-type"].startswith("text/html")
-    assert re.findall(r'name="choice" value="(\w+)"', first.text) == list(PayerChoice)
+    assert re.findall(r'<button name="choice" value="(\w+)"', first.text) == list(PayerChoice)
     second = await open_page(raw_client, token)
     assert (second.status_code, "(-3)" in second.text) == (400, True)
     unknown = await open_page(raw_client, "none")

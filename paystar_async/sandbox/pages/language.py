@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from math import ceil
 
 from paystar_async.sandbox.clock import to_jalali, to_tehran
 from paystar_async.sandbox.pages.texts import TEXTS
@@ -54,6 +55,10 @@ class Language(StrEnum):
             ((unit, size) for unit, size in _UNIT_SECONDS if seconds >= 2 * size or size == seconds), _UNIT_SECONDS[-1]
         )
         return self.gettext(f"span {unit}", n=self.format_number(int(seconds // size)))
+
+    def format_countdown(self, seconds: float) -> str:
+        """Format the time left as minutes and seconds, such as ``14:59``."""
+        return self.format_digits(":".join(f"{part:02}" for part in divmod(ceil(seconds), 60)))
 
     def format_timestamp(self, timestamp: float) -> str:
         """Format a timestamp in Tehran time, by this language's calendar."""

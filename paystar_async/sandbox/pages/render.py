@@ -12,8 +12,16 @@ from starlette.routing import Route
 from paystar_async.sandbox.pages.language import Language
 
 ASSETS_PATH = "/_sandbox/assets"
-_MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+_MEDIA_TYPES = {
+    "css": "text/css",
+    "js": "text/javascript",
+    "svg": "image/svg+xml",
+    "txt": "text/plain",
+    "woff2": "font/woff2",
+}
+_POLICY = (
+    "default-src 'none'; style-src 'self'; font-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 _HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",

@@ -20,7 +20,9 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "order": ("سفارش", "Order"),
     "description": ("شرح", "Description"),
     "reference": ("شمارهٔ ارجاع", "Reference"),
+    "time left": ("زمان باقی‌مانده", "Time left"),
     "card": ("شمارهٔ کارت", "Card number"),
+    "fill": ("پر کردن با کارت آزمایشی", "Fill in a test card"),
     "card any": (
         "اختیاری؛ اگر خالی بماند، یک کارت آزمایشی می‌پردازد.",
         "Optional: if empty, a test card pays.",
@@ -58,6 +60,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "This token was already used. A payment page opens only once.",
     ),
     "refusal -5": ("چنین تراکنشی وجود ندارد.", "There is no such payment."),
+    "refusal time up": (
+        "مهلت پرداخت به پایان رسید و پرداخت لغو شد؛ وضعیت \u2066-98\u2069.",
+        "The time to pay is over and the payment is cancelled: status -98.",
+    ),
     "refusal cross-origin": (
         "این درخواست از صفحهٔ دیگری آمده است؛ فقط خود پرداخت‌کننده می‌تواند انتخاب کند.",
         "This request came from another site; only the payer can choose.",
