@@ -1,4 +1,4 @@
-"""The README's shop, as a newcomer runs it: uvicorn, what ``paystar sandbox`` prints, and a browser."""
+"""The README's shop, as a newcomer runs it: ``paystar sandbox -- uvicorn``, and a browser."""
 
 import os
 import re
@@ -9,27 +9,34 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import ROOT, SandboxProcess
+from tests.browser.conftest import ROOT
 from tests.project.guides import read_guide
 
 pytestmark = pytest.mark.browser
 
 
-def test_readme_shop_is_paid_in_browser(page: Page, sandbox: SandboxProcess, tmp_path: Path) -> None:
+def test_readme_shop_is_paid_in_browser(page: Page, tmp_path: Path) -> None:
     example = next(block for block in read_guide(ROOT / "README.md").blocks if "FastAPI(" in block.source)
     (tmp_path / "shop.py").write_text(example.source, encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PAYSTAR_")}
-    environment |= {**sandbox.environment, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "uvicorn", "shop:app", "--port", "0"]
+    environment |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "paystar_async", "sandbox", "--", sys.executable, "-m", "uvicorn"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path, env=environment
+        [*command, "shop:app", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
     ) as process:
         assert process.stdout is not None
         lines = iter(process.stdout.readline, "")
-        address = next(match[1] for line in lines if (match := re.search(r"running on (http://\S+)", line)))
-        page.goto(f"{address}/buy")
-        page.locator("button[value=pay]").click()
-        expect(page.get_by_text("The payment was made.")).to_be_visible()
-        process.terminate()
+        try:
+            address = next(match[1] for line in lines if (match := re.search(r"running on (http://\S+)", line)))
+            page.goto(f"{address}/buy")
+            page.locator("button[value=pay]").click()
+            expect(page.get_by_text("The payment was made.")).to_be_visible()
+        finally:
+            process.terminate()
         output = "".join(lines)
     assert len(re.findall(r"^paid: \w+ 50000$", output, re.MULTILINE)) == 1
