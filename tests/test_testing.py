@@ -302,6 +302,37 @@ async def test_orders_are_in_new_file(paystar_env, tmp_path):
     run(pytester, source).assert_outcomes(passed=5)
 
 
+def test_paystar_env_leads_blocking_client_of_reloaded_module(pytester: Pytester) -> None:
+    """Celery tasks and WSGI views use a client that is created when their module is imported."""
+    pytester.makepyfile(
+        jobs="from paystar_async.blocking import BlockingPaystar\n"
+        "paystar = BlockingPaystar.from_env()\n"
+        "def balance():\n    return paystar.wallet.balance().total_amount\n"
+    )
+    source = """
+import importlib, threading
+import jobs
+import pytest
+
+@pytest.fixture
+def worker(paystar_env):
+    yield importlib.reload(jobs)
+    jobs.paystar.close()
+
+@pytest.mark.parametrize("amount", [1_000, 2_000])
+def test_threads_of_worker(worker, paystar_env, amount):
+    paystar_env.set_balance(paystar_env.wallet.hashid, amount)
+    balances = []
+    threads = [threading.Thread(target=lambda: balances.append(worker.balance())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert balances == [amount] * 4
+"""
+    run(pytester, source).assert_outcomes(passed=2)
+
+
 def test_paystar_env_replaces_real_credentials(pytester: Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = pytester.path / "secret"
     secret.write_text("real-canary")

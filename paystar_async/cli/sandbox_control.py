@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -164,7 +164,8 @@ class _SandboxControl:
 
 def _print_request(entry: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(json.dumps(entry) + "\n")
+        received_at = datetime.fromtimestamp(entry["time"], UTC).isoformat(timespec="milliseconds")
+        sys.stdout.write(json.dumps({**entry, "time": received_at}) + "\n")
         sys.stdout.flush()
         return
     response = entry["response"]

@@ -1,6 +1,7 @@
 """``paystar sandbox logs`` and ``trigger``, against a sandbox in another thread."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -164,6 +165,8 @@ def test_logs_prints_masked_requests_and_json(sandbox: Sandbox, run: Run) -> Non
 
     entries = [json.loads(line) for line in run("sandbox", "logs", "--no-follow", "--json").out.splitlines()]
     assert [entry["endpoint"] for entry in entries] == ["wallet.balance", "gateway.create"]
+    assert all(re.fullmatch(r"20..-..-..T..:..:..\....\+00:00", entry["time"]) for entry in entries)
+    assert set(entries[0]) == {"number", "time", "endpoint", "fields", "faults", "http", "response"}
 
 
 def test_logs_shows_no_secret_and_no_personal_data(sandbox: Sandbox, run: Run) -> None:
