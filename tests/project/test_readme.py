@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 from tests.project.guide_run import GuideRun, sandbox_environment
 from tests.project.guides import Block, read_guide
 from tests.project.test_docs import broken_part
+from tests.project.test_language import FORBIDDEN_WORDS
 
 PATH = Path(__file__).parents[2] / "README.md"
 README = read_guide(PATH)
@@ -40,6 +41,10 @@ def test_readme_links_are_absolute_and_resolve() -> None:
 def test_readme_references_are_defined() -> None:
     html = MarkdownIt("commonmark").enable("table").render(README.text)
     assert "[" not in re.sub(r"<(pre|code)\b.*?</\1>", "", html, flags=re.DOTALL)
+
+
+def test_readme_has_no_forbidden_words() -> None:
+    assert FORBIDDEN_WORDS.findall(README.text) == []
 
 
 def test_readme_size_is_bounded() -> None:
