@@ -40,6 +40,7 @@ class BankCall:
         failure_http: the HTTP status of a refusal, if a fault sets it.
         settings: the sandbox's settings.
         payments: the payments of the gateway.
+        authenticate: checks the call's credentials and key; raises Refusal.
     """
 
     endpoint: Endpoint
@@ -49,6 +50,7 @@ class BankCall:
     failure_http: int | None
     settings: Settings
     payments: GatewayPayments
+    authenticate: Callable[[], None]
 
     def refuse(self, refusal: Refusal) -> SandboxResponse:
         """Return a refusal of this call."""
@@ -97,7 +99,7 @@ def _change_status(old: int, new: int, *, needs: str | None = None, message: str
     """Return a deviation that changes a status, of refusals that name a field or have a message."""
 
     def change(_: BankCall, envelope: Envelope) -> Envelope | None:
-        is_meant = envelope["status"] == old if message is None else envelope["message"] == message
+        is_meant = envelope.get("status") == old if message is None else envelope["message"] == message
         return envelope | {"status": new} if is_meant and (needs is None or needs in (envelope["data"] or {})) else None
 
     return _change_envelope(change)
@@ -114,10 +116,16 @@ def _change_http(is_meant: Callable[[Envelope], bool], http_status: int) -> Devi
 def _refuse(
     endpoints: Collection[str], is_refused: Callable[[BankCall], bool], refusal: Callable[[], Refusal]
 ) -> Deviation:
+    """Return a deviation that refuses some calls of some endpoints, once their credentials are accepted."""
+
     def deviate(call: BankCall, next: Handle, /) -> SandboxResponse:  # noqa: A002
-        if call.endpoint.id in endpoints and is_refused(call):
-            return call.refuse(refusal())
-        return next(call)
+        if call.endpoint.id not in endpoints or not is_refused(call):
+            return next(call)
+        try:
+            call.authenticate()
+        except Refusal:
+            return next(call)
+        return call.refuse(refusal())
 
     return deviate
 
@@ -132,7 +140,7 @@ def _map_items(data: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) ->
 
 
 def _is_success(envelope: Envelope) -> bool:
-    return envelope["status"] in (1, "ok")
+    return envelope.get("status") in (1, "ok")
 
 
 def _swap_success_status(_: BankCall, envelope: Envelope) -> Envelope | None:
@@ -220,10 +228,6 @@ _REFRESH = ("keys.refresh_application_key", "keys.refresh_wallet_key", "keys.ref
 
 DEVIATIONS: Mapping[str, Deviation | Mapping[str, Any]] = {
     "success-status": _change_envelope(_swap_success_status),
-    "refusal-http": _change_http(
-        lambda envelope: not _is_success(envelope) and envelope["status"] not in ("unauthenticated", 0, 11, -99), 422
-    ),
-    "unauthenticated-http": _change_http(lambda envelope: envelope["status"] == "unauthenticated", 403),
     "invalid-access-status": _change_status(0, INVALID_REQUEST, message=INVALID_ACCESS),
     "unknown-status": _change_status(UNKNOWN_REF_NUM, _UNLISTED_STATUS),
     "key-refused-first": _refuse_after_execution,
@@ -234,12 +238,8 @@ DEVIATIONS: Mapping[str, Deviation | Mapping[str, Any]] = {
         ("keys.refresh_inquiry_key",), inquiry_key="api_key", inquiry_key_expire_date="api_key_expire_date"
     ),
     "refusal-before-execution": {"partial_execution": True},
-    "batch-response": _change_data(_SETTLE, lambda _, data: _settle_data(data)),
     "repeated-track-id": {"repeats_execute": True},
     "track-id-conflict": _change_data(_SETTLE, lambda _, data: _map_items(data, _accept_conflict)),
-    "list-order": _list_oldest_first,
-    "list-paging": _ignore_paging,
-    "list-shape": _change_data(_FIND, lambda _, data: {"data": data, "total": len(data)}),
     "track-id-form": _change_data(_FIND, lambda _, data: _map_items(data, _new_track_id)),
     "transfer-status-words": _change_data((*_FIND, *_SETTLE), lambda _, data: _map_items(data, _new_status)),
     "balance-fields": _rename(("transfers.balance",), balance="current_balance"),
@@ -261,7 +261,6 @@ DEVIATIONS: Mapping[str, Deviation | Mapping[str, Any]] = {
     "amount-dots": _change_data(
         ("wallet.balance",), lambda _, data: {name: text.replace(",", ".") for name, text in data.items()}
     ),
-    "wallet-settled-fields": _change_data(("wallet.settle",), lambda _, data: data["created_settlements"]),
     "wallet-fee": _change_data(
         ("wallet.settle",),
         lambda _, data: {
@@ -275,10 +274,6 @@ DEVIATIONS: Mapping[str, Deviation | Mapping[str, Any]] = {
         lambda _: True,
         lambda: Refusal(INVALID_INPUT, fields={"withdraw_type": ["نوع برداشت معتبر نیست"]}),
     ),
-    "created-fields": _change_data(
-        ("gateway.create",),
-        lambda _, data: {name: value for name, value in data.items() if name != "payment_amount"},
-    ),
     "repeated-order-id": _refuse(("gateway.create",), _has_order, lambda: Refusal(INVALID_REQUEST)),
     "bad-sign-status": _change_status(INVALID_REQUEST, _VERIFICATION_FAILED, needs="sign"),
     "price-without-fee": {"price_fee": 10_000},
@@ -288,12 +283,29 @@ DEVIATIONS: Mapping[str, Deviation | Mapping[str, Any]] = {
     "unsigned-inquiry": _refuse(
         ("gateway.inquiry",), lambda call: not call.raw.get("sign"), lambda: Refusal(INVALID_REQUEST)
     ),
-    "inquiry-fields": _rename(("gateway.inquiry",), payment_amount="amount"),
     "payment-status-words": _change_data(("gateway.inquiry",), lambda _, data: _new_status(data)),
-    "direct-path": _without_direct_path,
     "default-callback": {"default_callback_method": "POST"},
+    # the outermost last: pages, wrappers and names around values, then HTTP
+    "list-order": _list_oldest_first,
+    "list-paging": _ignore_paging,
+    "list-shape": _change_data(_FIND, lambda _, data: {"data": data, "total": len(data)}),
+    "batch-response": _change_data(_SETTLE, lambda _, data: _settle_data(data)),
+    "wallet-settled-fields": _change_data(("wallet.settle",), lambda _, data: data["created_settlements"]),
+    "created-fields": _change_data(
+        ("gateway.create",),
+        lambda _, data: {name: value for name, value in data.items() if name != "payment_amount"},
+    ),
+    "inquiry-fields": _rename(("gateway.inquiry",), payment_amount="amount"),
+    "refusal-http": _change_http(
+        lambda envelope: (
+            not _is_success(envelope) and envelope.get("status") not in (None, "unauthenticated", 0, 11, -99)
+        ),
+        422,
+    ),
+    "unauthenticated-http": _change_http(lambda envelope: envelope.get("status") == "unauthenticated", 403),
+    "direct-path": _without_direct_path,
 }
-"""The id of an assumption → what a sandbox does in which it does not hold: a deviation, or settings."""
+"""The id of an assumption → a deviation, or settings, with which it does not hold; innermost first."""
 
 
 def wrap_bank(

@@ -255,6 +255,8 @@ class SandboxState:
         deviation = DEVIATIONS[assumption]
         if callable(deviation):
             self.deviations.append(deviation)
+            order = list(DEVIATIONS.values())
+            self.deviations.sort(key=lambda item: order.index(item) if item in order else len(order))
         else:
             self.settings.change(deviation)
 
@@ -270,6 +272,7 @@ class SandboxState:
             failure_http=failure_http,
             settings=self.settings,
             payments=self.bank.payments,
+            authenticate=lambda: self.bank.authenticator.authenticate(endpoint, bearer, raw),
         )
         return wrap_bank(self.bank.handle, self.deviations)(call)
 

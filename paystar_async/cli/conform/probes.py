@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import date, timedelta
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from attrs import define, evolve, field, frozen
 
 from paystar_async.client import Paystar
 from paystar_async.credentials import Application, Gateway, Wallet
+from paystar_async.errors import InvalidResponse, StatusError
 from paystar_async.models.base import Call, fields_of
 from paystar_async.models.gateway import CreatePayment, InquirePayment, VerifyPayment
 from paystar_async.models.identity import MatchCard, MatchIban, MatchMobile
@@ -151,7 +152,9 @@ def _order(context: ProbeContext, order_id: str) -> CreatePayment:
 
 async def _send_order(context: ProbeContext) -> None:
     response = await context.send(_order(context, context.order_id))
-    await context.send(InquirePayment(ref_num=response.value.ref_num))
+    for amount in (None, CREATE_AMOUNT):  # unsigned and signed
+        with suppress(StatusError, InvalidResponse):
+            await context.send(InquirePayment(ref_num=response.value.ref_num, amount=amount))
     await context.send(_order(context, context.order_id))
 
 
