@@ -3,7 +3,7 @@
 The convention for a guide:
 
 - It begins with a title and one line that says what the guide covers; has at most 8 kB (``reference.md`` excepted);
-  and has a line in ``index.md``: ``- [Title](name.md): one line``.
+  and has a line in ``index.md``: ``- [Title](name.md): one line``; then run ``python -m paystar_async.describe``.
 - Every ```` ```python ```` block runs, top to bottom, in one namespace per guide that is empty at first. The
   environment holds what ``paystar sandbox`` prints (``PAYSTAR_BASE_URL``, credentials, ``PAYSTAR_DATABASE``) and leads
   to a sandbox whose transfers are decided at once, so ``Paystar.from_env()`` works. The working directory is new and
