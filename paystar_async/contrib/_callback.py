@@ -5,13 +5,15 @@ is logged, and every error in it is a page and a log line.
 """
 
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from inspect import isawaitable
 from typing import cast
 from urllib.parse import parse_qs
 
 import anyio
 
+from paystar_async.blocking import BlockingPaystar
 from paystar_async.client import Paystar
 from paystar_async.contrib._responses import LATER, SHOP_FAILED, UNKNOWN_ORDER, UNREADABLE, Page
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError, UnknownOrder
@@ -108,20 +110,69 @@ async def confirm_request(
         NoPayment: the request is not a callback, names an unknown order, or cannot be decided now; it is logged, and
             nothing was changed.
     """
-    try:
-        callback = Callback.parse(await _fields(query, content_type, body))
-    except BodyConsumed:
-        logger.error(
-            "payments: a callback cannot be read: other code has consumed its body; let it call the framework's "
-            "cached reader (await request.body(), or request.read() in aiohttp) instead of a stream"
-        )
-        raise NoPayment(SHOP_FAILED) from None
-    except ValueError as error:
-        raise _unreadable(error) from None
+    raw = None if body is None else await _read_bounded(body)
+    callback = parse_request(query, content_type, raw)
     amount = None if amount_of is None else await _amount(amount_of, callback)
     order_id = None if amount_of is None else callback.order_id
+    with pages_for_errors(callback):
+        return _log_outcome(await paystar.payments.confirm(callback, amount=amount, order_id=order_id))
+
+
+def confirm_request_blocking(
+    paystar: BlockingPaystar,
+    *,
+    query: bytes,
+    content_type: str | None = None,
+    body: bytes | None = None,
+    amount_of: AmountOf | None = None,
+) -> Payment:
+    """Confirm the payment of a request to the callback's address in a program without an event loop.
+
+    Args:
+        paystar: the client.
+        query: the query string as it came.
+        content_type: content type of the body; only a form is read.
+        body: a POST's body; None for a GET.
+        amount_of: looks up orders that are stored outside of the client's ``database``, in the calling thread.
+
+    Returns:
+        The payment of a known order, with its outcome.
+
+    Raises:
+        NoPayment: as ``confirm_request``.
+    """
+    callback = parse_request(query, content_type, body)
+    amount, order_id = None, None
+    if amount_of is not None:
+        with _shop_errors(callback):
+            amount = _convert_amount(amount_of(callback.order_id))
+        amount, order_id = _require_order(amount, callback), callback.order_id
+    with pages_for_errors(callback):
+        return _log_outcome(paystar.payments.confirm(callback, amount=amount, order_id=order_id))
+
+
+def parse_request(query: bytes, content_type: str | None, body: bytes | None) -> Callback:
+    """Return the callback in a request; raise NoPayment if it has none."""
     try:
-        payment = await paystar.payments.confirm(callback, amount=amount, order_id=order_id)
+        return Callback.parse(_fields(query, content_type, body))
+    except ValueError as error:
+        raise _unreadable(error) from None
+
+
+def log_consumed_body() -> NoPayment:
+    """Log a body that other code has consumed, and return the page for the payer."""
+    logger.error(
+        "payments: a callback cannot be read: other code has consumed its body; let it call the framework's "
+        "cached reader (await request.body(), request.read() in aiohttp, request.body in Django) instead of a stream"
+    )
+    return NoPayment(SHOP_FAILED)
+
+
+@contextmanager
+def pages_for_errors(callback: Callback) -> Generator[None, None, None]:
+    """Log an error of a confirmation, and raise NoPayment in its place."""
+    try:
+        yield
     except UnknownOrder:
         raise NoPayment(UNKNOWN_ORDER) from None  # logged by confirm
     except InvalidValue as error:
@@ -136,6 +187,9 @@ async def confirm_request(
         # A middleware or a store of the user may raise anything.
         logger.exception("payments: a callback for order %s cannot be decided", masked_order_id(callback.order_id))
         raise NoPayment(LATER) from error
+
+
+def _log_outcome(payment: Payment) -> Payment:
     logger.debug(
         "payments: a callback for order %s: %s", masked_order_id(payment.order_id), type(payment.outcome).__name__
     )
@@ -150,12 +204,17 @@ def _unreadable(error: ValueError) -> NoPayment:
 
 async def _amount(amount_of: AmountOf, callback: Callback) -> int:
     """Return the Rial of the callback's order; raise NoPayment if the shop returns none."""
+    with _shop_errors(callback), anyio.fail_after(AMOUNT_OF_TIMEOUT_SECONDS):
+        amount = amount_of(callback.order_id)
+        amount = _convert_amount(await amount if isawaitable(amount) else amount)
+    return _require_order(amount, callback)
+
+
+@contextmanager
+def _shop_errors(callback: Callback) -> Generator[None, None, None]:
+    """Log an error of ``amount_of``, and raise NoPayment in its place."""
     try:
-        with anyio.fail_after(AMOUNT_OF_TIMEOUT_SECONDS):
-            amount = amount_of(callback.order_id)
-            amount = await amount if isawaitable(amount) else amount
-        if amount is not None:
-            return cast("int", _AMOUNT.convert(amount, "amount_of(order_id)"))
+        yield
     except Exception as error:
         logger.error(
             "payments: a callback for order %s cannot be decided, the payer got a 503: amount_of must return whole "
@@ -166,25 +225,40 @@ async def _amount(amount_of: AmountOf, callback: Callback) -> int:
             exc_info=None if isinstance(error, InvalidValue) else error,
         )
         raise NoPayment(SHOP_FAILED) from error
-    log_refused_callback(callback, "there is no such order")
-    raise NoPayment(UNKNOWN_ORDER)
 
 
-async def _fields(query: bytes, content_type: str | None, body: AsyncIterable[bytes] | None) -> Mapping[str, list[str]]:
+def _convert_amount(amount: object) -> int | None:
+    """Return what ``amount_of`` returned; raise InvalidValue if it is neither None nor Rial."""
+    return None if amount is None else cast("int", _AMOUNT.convert(amount, "amount_of(order_id)"))
+
+
+def _require_order(amount: int | None, callback: Callback) -> int:
+    """Return the amount; raise NoPayment if the shop has no such order."""
+    if amount is None:
+        log_refused_callback(callback, "there is no such order")
+        raise NoPayment(UNKNOWN_ORDER)
+    return amount
+
+
+def _fields(query: bytes, content_type: str | None, body: bytes | None) -> Mapping[str, list[str]]:
     """Return the fields of the form, or of the query if there is no form: the address may have fields of its own."""
-    raw = b"" if body is None else await _read_bounded(body)
-    if raw and (content_type or FORM).partition(";")[0].strip().lower() != FORM:
+    if body and (content_type or FORM).partition(";")[0].strip().lower() != FORM:
         raise ValueError("not a form")
-    return _parse(raw) or _parse(query)
+    return _parse(body or b"") or _parse(query)
 
 
 async def _read_bounded(chunks: AsyncIterable[bytes]) -> bytes:
-    """Return a body; raise ValueError beyond ``MAX_FORM_BYTES``."""
+    """Return a body, or as much of it as is too long; raise NoPayment if it cannot be read."""
     body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > MAX_FORM_BYTES:
-            raise ValueError("too long")
+    try:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > MAX_FORM_BYTES:
+                break
+    except BodyConsumed:
+        raise log_consumed_body() from None
+    except ValueError as error:
+        raise _unreadable(error) from None
     return bytes(body)
 
 

@@ -1,13 +1,18 @@
 """A small shop in each framework, for tests that hold for all frameworks."""
 
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import httpx
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from attrs import define, field, frozen
+from django import setup
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -166,8 +171,65 @@ async def aiohttp(shop: Shop) -> AsyncGenerator[Ask]:
         yield ask
 
 
+def set_up_django() -> None:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.contrib.django_settings"
+    setup()
+
+
+@asynccontextmanager
+async def django(shop: Shop, *, is_async: bool = False) -> AsyncGenerator[Ask]:
+    set_up_django()
+    from django.core.asgi import get_asgi_application
+    from django.http import HttpRequest, HttpResponse
+    from django.test import override_settings
+    from django.urls import path
+
+    from paystar_async.contrib import django as with_django
+
+    def balance(request: HttpRequest) -> HttpResponse:
+        with_django.get_blocking_paystar().transfers.balance(account_number="0100000000001")
+        return HttpResponse()
+
+    async def balance_async(request: HttpRequest) -> HttpResponse:
+        await with_django.get_paystar().transfers.balance(account_number="0100000000001")
+        return HttpResponse()
+
+    def on_payment(request: HttpRequest, payment: Payment) -> Any:
+        shop.received.append(payment)
+        if isinstance(shop.response, Exception):
+            raise shop.response
+        return shop.response
+
+    callback = with_django.PaymentCallbackView.as_view(
+        on_payment=shop.on_payment if is_async else on_payment, amount_of=shop.amount_of
+    )
+    urls: Any = ModuleType("urls")
+    urls.urlpatterns = [path("pay/callback", callback), path("balance", balance_async if is_async else balance)]
+    options = {
+        "gateway": shop.sandbox.gateway,
+        "engine": shop.sandbox.engine(),
+        "database": shop.database,
+        "max_retries": 0,
+    }
+    with override_settings(PAYSTAR=options, ROOT_URLCONF=urls):
+        application: Any = get_asgi_application()
+        transport = httpx.ASGITransport(application)
+        async with httpx.AsyncClient(transport=transport, base_url=HOST) as browser:
+
+            async def ask(
+                method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+            ) -> BrowserResponse:
+                response = await browser.request(method, target, content=body, headers=headers)
+                return BrowserResponse(response.status_code, response.headers, response.text)
+
+            yield ask
+        await with_django.get_paystar().aclose()
+
+
 FRAMEWORKS: Mapping[str, Callable[[Shop], AbstractAsyncContextManager[Ask]]] = {
     "starlette": starlette,
     "fastapi": fastapi,
     "aiohttp": aiohttp,
+    "django": django,
+    "django, async": partial(django, is_async=True),
 }

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-MODULES = ("starlette", "fastapi", "aiohttp", "aiogram", "taskiq", "procrastinate", "opentelemetry")
+MODULES = ("starlette", "fastapi", "aiohttp", "aiogram", "taskiq", "procrastinate", "opentelemetry", "django")
 """The modules of contrib; each has the name of its framework."""
 
 DEPENDENCIES = {"fastapi": ["starlette", "opentelemetry"], "aiogram": ["aiohttp"], "taskiq": ["aiohttp"]}

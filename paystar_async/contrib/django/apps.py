@@ -1,0 +1,19 @@
+"""The application."""
+
+from django.apps import AppConfig
+from django.core import checks
+
+
+class PaystarConfig(AppConfig):
+    """The application: its system checks; it has no models."""
+
+    name = "paystar_async.contrib.django"
+    label = "paystar"
+    verbose_name = "Paystar"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from paystar_async.contrib.django.system_checks import check_deployment, check_settings
+
+        checks.register(check_settings)
+        checks.register(check_deployment, deploy=True)

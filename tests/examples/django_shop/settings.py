@@ -1,0 +1,20 @@
+"""The settings: orders and payments are in one database."""
+
+import os
+
+SECRET_KEY = os.environ.get("SHOP_SECRET_KEY", "only for this example")
+ALLOWED_HOSTS = ["127.0.0.1", "testserver"]
+INSTALLED_APPS = ["paystar_async.contrib.django", "tests.examples.django_shop.apps.ShopConfig"]
+MIDDLEWARE = ["django.middleware.common.CommonMiddleware", "django.middleware.csrf.CsrfViewMiddleware"]
+ROOT_URLCONF = "tests.examples.django_shop.urls"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("SHOP_DATABASE", "shop.sqlite3"),
+        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20},
+    }
+}
+
+PAYSTAR = {"database": "django:default"}  # the credentials come from the environment
