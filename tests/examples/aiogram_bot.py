@@ -1,8 +1,7 @@
 """A bot that sells tea, in aiogram: ``/buy`` sends a payment button, and the paid tea is delivered.
 
-The payer comes back to a page, so the bot includes a small web application. ``paystar sandbox`` prints the
-variables to set; then ``PAYSTAR_DATABASE=bot.db BOT_TOKEN=… CALLBACK=http://127.0.0.1:8080/pay/callback python -m
-tests.examples.aiogram_bot``.
+The payer comes back to a page, so the bot includes a small web application. Set ``BOT_TOKEN``, and
+``CALLBACK=http://127.0.0.1:8080/pay/callback``; then ``paystar sandbox -- python -m tests.examples.aiogram_bot``.
 """
 
 import os

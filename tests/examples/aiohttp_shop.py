@@ -1,7 +1,4 @@
-"""A shop of one product, in aiohttp; ``paystar sandbox`` prints the variables to set.
-
-Then ``PAYSTAR_DATABASE=shop.db python -m tests.examples.aiohttp_shop``.
-"""
+"""A shop of one product, in aiohttp: ``paystar sandbox -- python -m tests.examples.aiohttp_shop``."""
 
 import uuid
 

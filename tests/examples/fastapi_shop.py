@@ -1,7 +1,6 @@
 """A shop of one product, in FastAPI: order, payment page, callback, order status.
 
-``paystar sandbox`` prints the variables to set, PAYSTAR_DATABASE names a file for the orders; then
-``uvicorn tests.examples.fastapi_shop:app``.
+``paystar sandbox -- uvicorn tests.examples.fastapi_shop:app --port 8001``
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Calls as spans: ``python -m tests.examples.opentelemetry_app`` prints one; ``paystar sandbox`` prints the variables.
+"""Calls as spans: ``paystar sandbox -- python -m tests.examples.opentelemetry_app`` prints one.
 
 A library asks for spans through the API alone; an application chooses where they go, here to the terminal.
 """

@@ -1,7 +1,4 @@
-"""A shop of one product, in Starlette; ``paystar sandbox`` prints the variables to set.
-
-Then ``PAYSTAR_DATABASE=shop.db uvicorn tests.examples.starlette_shop:app``.
-"""
+"""A shop of one product, in Starlette: ``paystar sandbox -- uvicorn tests.examples.starlette_shop:app``."""
 
 import uuid
 
