@@ -140,6 +140,15 @@ BANK_ASSUMPTIONS: Sequence[Assumption] = (
         by_fact("changed transfer", {"failed"}, {"not failed"}),
     ),
     Assumption(
+        "listed-soon",
+        "assumed",
+        "A transfer that was accepted is listed within a minute.",
+        "payouts/models.py: Policy.quiet_window, after which a transfer that is not listed was not accepted",
+        "transfers.find and wallet.find of a transfer that was accepted more than a minute ago",
+        "raise quiet_window; with resend=True a transfer could be paid twice",
+        by_fact("listed", {"found"}, {"missing"}),
+    ),
+    Assumption(
         "list-order",
         "assumed",
         "transfers.find returns the newest transfers first.",

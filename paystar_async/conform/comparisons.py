@@ -22,6 +22,8 @@ V = TypeVar("V")
 
 MAX_REMEMBERED = 1000
 """Track ids, orders and payments that are remembered, each."""
+LISTED_SECONDS = 60.0
+"""Seconds after which an accepted transfer is listed."""
 _TEHRAN_OFFSET_SECONDS = 12_600
 _TOLERANCE_SECONDS = 120.0
 _TEN_TIMES = 10
@@ -139,6 +141,8 @@ class Comparisons:
         if len({item.hashid for item in items if item.status in ("success", "pending")}) > 1:
             facts["repeated track_id"] = "paid again"
         sent = self._sent.get(hash(track_id))
+        if sent is not None and self.clock.time() - sent.sent_at > LISTED_SECONDS:
+            facts["listed"] = "found" if items else "missing"
         if sent is not None and items and (zone := self._zone(_time_text(items[0].extra), sent.sent_at)):
             facts["zone"] = zone
         return facts

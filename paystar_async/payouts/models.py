@@ -97,6 +97,7 @@ class Policy:
     chunk: int = 20
     concurrency: int = 4
     rate: float | None = None
+    # assumed (listed-soon): the bank lists what it accepted within a minute; the default leaves a wide margin.
     quiet_window: float = 900.0
     resend: bool = False
     look_before_send: LookBeforeSend = "recovered"

@@ -241,6 +241,7 @@ DEVIATIONS: Mapping[str, Deviation | Mapping[str, Any]] = {
     "repeated-track-id": {"repeats_execute": True},
     "track-id-conflict": _change_data(_SETTLE, lambda _, data: _map_items(data, _accept_conflict)),
     "track-id-form": _change_data(_FIND, lambda _, data: _map_items(data, _new_track_id)),
+    "listed-soon": _change_data(_FIND, lambda call, data: [] if call.raw.get("track_id") else data),
     "transfer-status-words": _change_data((*_FIND, *_SETTLE), lambda _, data: _map_items(data, _new_status)),
     "balance-fields": _rename(("transfers.balance",), balance="current_balance"),
     "statement-lines": _change_data(
