@@ -7,7 +7,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-GUIDES = ROOT / "paystar_async" / "docs"
+PACKAGE = ROOT / "paystar_async"
+GUIDES = PACKAGE / "docs"
 
 API = {
     "client": ["client.Paystar", "credentials", "config", "endpoint"],
@@ -30,15 +31,7 @@ API = {
     "keys": ["key_service.Keys", "keys.store"],
     "errors": ["errors.base", "errors.statuses"],
     "engines": ["transport.engine"],
-    "frameworks": [
-        "contrib.fastapi",
-        "contrib.starlette",
-        "contrib.aiohttp",
-        "contrib.aiogram",
-        "contrib.taskiq",
-        "contrib.procrastinate",
-        "contrib.opentelemetry",
-    ],
+    "frameworks": sorted(f"contrib.{path.stem}" for path in (PACKAGE / "contrib").glob("[!_]*")),
     "testing": ["testing", "sandbox.sandbox.Sandbox"],
 }
 """The modules or classes on each page, below ``paystar_async``."""
