@@ -32,6 +32,7 @@ API = {
     "errors": ["errors.base", "errors.statuses"],
     "engines": ["transport.engine"],
     "frameworks": sorted(f"contrib.{path.stem}" for path in (PACKAGE / "contrib").glob("[!_]*")),
+    "blocking": ["blocking.BlockingPaystar"],
     "testing": ["testing", "sandbox.sandbox.Sandbox"],
 }
 """The modules or classes on each page, below ``paystar_async``."""

@@ -77,8 +77,8 @@ _SAMPLE_CREDENTIALS = Credentials(
 
 
 def render_document(table: Table = TABLE) -> str:
-    """Return the document as the text of ``openapi.json``."""
-    return json.dumps(build_document(table), indent=2, ensure_ascii=False) + "\n"
+    """Return the document as the text of ``openapi.json``, without blanks: it is part of every installation."""
+    return json.dumps(build_document(table), separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
 def build_document(table: Table = TABLE, servers: Sequence[Json] = SERVERS) -> Json:
