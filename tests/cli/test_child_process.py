@@ -1,12 +1,10 @@
 """``paystar sandbox -- COMMAND``: the command's environment, its signals and its exit status."""
 
-import fcntl
 import os
 import pty
 import signal
 import subprocess
 import sys
-import termios
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,10 +29,17 @@ while True:
 """
 
 
-def start(*command: str, **options: Any) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        (*PAYSTAR, "sandbox", "--", *command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+IN_TERMINAL = (
+    sys.executable,
+    "-c",
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])",
+)
+"""A program that makes its stdin the terminal of its session, and then runs another."""
+
+
+def start(*command: str, prefix: Sequence[str] = (), **options: Any) -> "subprocess.Popen[str]":
+    line = (*prefix, *PAYSTAR, "sandbox", "--", *command)
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 def python(code: str) -> Sequence[str]:
@@ -103,15 +108,13 @@ def test_sandbox_command_receives_signals() -> None:
 def test_sandbox_command_in_terminal_is_interrupted_once() -> None:
     """A terminal sends Ctrl-C to both processes; a second one would stop a server before its requests are done."""
     terminal, side = pty.openpty()
-
-    def control_terminal() -> None:
-        fcntl.ioctl(side, termios.TIOCSCTTY, 0)
-
-    with start(*python(RECORDING), stdin=side, start_new_session=True, preexec_fn=control_terminal) as process:
+    with start(*python(RECORDING), prefix=IN_TERMINAL, stdin=side, start_new_session=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGSTOP)  # a second signal would be lost if it came before the first was taken
         os.write(terminal, b"\x03")
         assert process.stdout.readline() == "SIGINT\n"
+        process.send_signal(signal.SIGCONT)
         process.send_signal(signal.SIGTERM)
         assert process.stdout.readline() == "SIGTERM\n"
         assert process.wait(timeout=30) == 7

@@ -39,18 +39,26 @@ async def base_url(sandbox: Sandbox) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def client(sandbox: Sandbox, base_url: str, tmp_path: Path) -> AsyncIterator[Paystar]:
+def engine() -> EngineName:
+    """Return the engine of ``client``; tests override it."""
+    return "auto"
+
+
+@pytest.fixture
+async def client(sandbox: Sandbox, base_url: str, tmp_path: Path, engine: EngineName) -> AsyncIterator[Paystar]:
     async with Paystar(
         sandbox.application,
         sandbox.gateway,
         sandbox.wallet,
         base_url=base_url,
+        engine=engine,
         database=tmp_path / "paystar.db",
         max_retries=0,
     ) as client:
         yield client
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 async def test_remote_sandbox_serves_payment_payout_and_refresh(client: Paystar, sandbox: Sandbox) -> None:
     started = await client.payments.start(amount=50_000, order_id="1", callback="https://shop.example/back")
     assert started.url.startswith(f"http://{HOST}:")
