@@ -192,7 +192,6 @@ def resolve(
     """
 
     async def decide(paystar: Paystar) -> int:
-        paystar.payouts.use(_OtherProcesses())
         record = await paystar.payouts.find(track_id=track_id, product=product)
         if record.state is not TransferState.NEEDS_REVIEW:
             raise InvalidValue(

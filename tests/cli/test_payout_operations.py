@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from paystar_async.payouts.dispatcher import LocalDispatcher
 from paystar_async.sandbox import Sandbox
 from tests.cli.conftest import Run
 from tests.cli.helpers import Terminal
@@ -125,6 +126,18 @@ def test_resolve_asks_before_it_decides(verdict: str, operate: Operate, monkeypa
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     assert operate("resolve", "t-1", "--verdict", verdict).status == 0
     assert operate("history", "t-1").out.startswith(f"t-1: {'planned' if verdict == 'resend' else verdict}")
+
+
+@pytest.mark.usefixtures("in_review")
+@pytest.mark.parametrize("command", [("resume",), ("resolve", "t-1", "--verdict", "resend")])
+def test_command_starts_no_dispatcher(
+    command: tuple[str, ...], operate: Operate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dispatcher would send what fits into the time until the command ends."""
+    started: list[object] = []
+    monkeypatch.setattr(LocalDispatcher, "start", lambda dispatcher: started.append(dispatcher))
+    assert operate(*command, "--yes").status == 0
+    assert started == []
 
 
 @pytest.mark.usefixtures("in_review")
