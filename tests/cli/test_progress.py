@@ -39,7 +39,7 @@ def test_rate_column_shows_items_per_second() -> None:
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_progress_bar_is_shown_only_at_terminal(is_terminal: bool) -> None:
     out = io.StringIO()
-    with progress_bar(Console(file=out, force_terminal=is_terminal, width=120)) as bar:
+    with progress_bar(Console(file=out, force_terminal=is_terminal, width=120), transient=False) as bar:
         bar.add_task("paying", total=3)
     assert ("0/3" in out.getvalue()) == is_terminal
     assert ("left:" in out.getvalue()) == is_terminal
