@@ -4,7 +4,7 @@ Ids are remembered as hashes, in memory only. A fact is a name and a word of a c
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import define, field
 
@@ -17,6 +17,7 @@ from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Tr
 from paystar_async.models.wallet import Accepted, FindWalletTransfers, SettleWallet, WalletTransfer
 from paystar_async.runtime.clock import Clock
 from paystar_async.values.dates import parse_tehran
+from paystar_async.values.shapes import list_in
 
 V = TypeVar("V")
 
@@ -67,13 +68,14 @@ class Comparisons:
             value: the response model; None if the call failed.
             error: the error of a call that failed.
         """
+        items = list_in(value)
         match request.value:
             case Settle() | SettleWallet() as call:
                 return self._compare_transfers(call.transfers, value, error)
-            case FindTransfers(track_id=None) as call if isinstance(value, list):
-                return self._compare_list(call, value)
-            case FindTransfers() | FindWalletTransfers() as call if isinstance(value, list):
-                return self._compare_lookup(str(call.track_id), request.account, value)
+            case FindTransfers(track_id=None) as call if items is not None:
+                return self._compare_list(call, items)
+            case FindTransfers() | FindWalletTransfers() as call if items is not None:
+                return self._compare_lookup(str(call.track_id), request.account, items)
             case CreatePayment() as call:
                 return self._compare_order(call, value, error)
             case VerifyPayment() as call:
@@ -99,7 +101,8 @@ class Comparisons:
         facts: Facts = _fee(transfers, value) if isinstance(value, Accepted) else {}
         items: Mapping[str | None, Settlement] = {}
         if isinstance(value, list):
-            items = {item.track_id: item for item in value if isinstance(item, Settlement)}
+            settlements = cast("list[Settlement]", value)
+            items = {item.track_id: item for item in settlements}
         for transfer in transfers:
             key, item = hash(transfer.track_id), items.get(transfer.track_id)
             self._refused.pop(key, None)

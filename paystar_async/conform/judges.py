@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, cast
+from typing import Any
 
 from attrs import define
 
 from paystar_async.endpoint import Observation
+from paystar_async.values.shapes import list_in, object_in
 
 SUCCESS: Collection[int | str | None] = (1, "ok")
 FAULTS: Collection[int | str | None] = (0, 11, -99)
@@ -29,7 +30,7 @@ class Observed:
     @property
     def data(self) -> Any:
         """Return the shape of ``data`` in the envelope; None without it."""
-        return cast("dict[str, Any]", self.shape).get("data") if isinstance(self.shape, dict) else None
+        return (object_in(self.shape) or {}).get("data")
 
     @property
     def is_success(self) -> bool:
@@ -77,11 +78,12 @@ def data_has(endpoint: str, *names: str, within: str | None = None) -> Judge:
             return None
         data = observed.data
         if within is not None:
-            entries = data.get(within) if isinstance(data, dict) else None
+            entries = list_in((object_in(data) or {}).get(within))
             if entries == []:
                 return None
-            data = entries[0] if isinstance(entries, list) else None
-        return isinstance(data, dict) and all(data.get(name, "absent") != "absent" for name in names)
+            data = entries[0] if entries else None
+        fields = object_in(data) or {}
+        return all(fields.get(name, "absent") != "absent" for name in names)
 
     return judge
 
@@ -97,8 +99,8 @@ def data_lacks(*names: str, endpoints: str) -> Judge:
     def judge(observed: Observed) -> bool | None:
         if not observed.observation.endpoint.startswith(endpoints) or not observed.is_success:
             return None
-        data = observed.data if isinstance(observed.data, dict) else {}
-        return all(data.get(name, "null") in ("null", "text:empty:0") for name in names)
+        fields = object_in(observed.data) or {}
+        return all(fields.get(name, "null") in ("null", "text:empty:0") for name in names)
 
     return judge
 
@@ -117,12 +119,12 @@ def data_form(endpoint: str, path: tuple[str, ...], expected: Collection[str]) -
             return None
         shape = observed.data
         for name in path:
-            while isinstance(shape, list):
-                if not shape:
+            while (entries := list_in(shape)) is not None:
+                if not entries:
                     return None
-                shape = shape[0]
-            shape = shape.get(name) if isinstance(shape, dict) else None
-        kind = "object" if isinstance(shape, dict) else "list" if isinstance(shape, list) else shape
+                shape = entries[0]
+            shape = (object_in(shape) or {}).get(name)
+        kind = "object" if object_in(shape) is not None else "list" if list_in(shape) is not None else shape
         return None if kind is None else all(form_of(term) in expected for term in str(kind).split("|"))
 
     return judge
@@ -174,16 +176,16 @@ def batch_shape(observed: Observed) -> bool | None:
     """Judge the data of an accepted settlement: an object for one transfer, a list for several."""
     if observed.observation.endpoint != "transfers.settle" or not observed.is_success:
         return None
-    expected = dict if observed.observation.sent == "one" else list
-    is_wrapper = isinstance(observed.data, dict) and "track_id" not in observed.data
-    return isinstance(observed.data, expected) and not is_wrapper
+    if observed.observation.sent == "one":
+        return "track_id" in (object_in(observed.data) or {})
+    return list_in(observed.data) is not None
 
 
 def list_shape(observed: Observed) -> bool | None:
     """Judge the data of a look-up: a list, without a wrapper."""
     if observed.observation.endpoint not in ("transfers.find", "wallet.find") or not observed.is_success:
         return None
-    return isinstance(observed.data, list)
+    return list_in(observed.data) is not None
 
 
 def amount_form(observed: Observed) -> bool | None:
@@ -193,11 +195,11 @@ def amount_form(observed: Observed) -> bool | None:
 
 
 def _amount_forms(shape: Any, name: str = "") -> Iterator[str]:
-    if isinstance(shape, dict):
-        for key, content in cast("dict[str, Any]", shape).items():
+    if (fields := object_in(shape)) is not None:
+        for key, content in fields.items():
             yield from _amount_forms(content, key)
-    elif isinstance(shape, list):
-        for entry in shape:
+    elif (entries := list_in(shape)) is not None:
+        for entry in entries:
             yield from _amount_forms(entry, name)
     elif any(term in name for term in AMOUNT_WORDS):
         yield from (form_of(term) for term in str(shape).split("|") if term.startswith("text:"))
@@ -216,11 +218,9 @@ def status_words(endpoints: Collection[str]) -> Judge:
 
 
 def _status_words(shape: Any) -> Iterator[str]:
-    if isinstance(shape, list):
-        for entry in shape:
-            yield from _status_words(entry)
-    elif isinstance(shape, dict):
-        fields = cast("dict[str, Any]", shape)
+    for entry in list_in(shape) or ():
+        yield from _status_words(entry)
+    if (fields := object_in(shape)) is not None:
         yield from str(fields.get("status", "")).split("|")
         yield from _status_words(fields.get("data"))
 
@@ -233,8 +233,8 @@ def refused_field(endpoints: Collection[str], field: str) -> Judge:
             return None
         if observed.is_success:
             return True
-        data = observed.data
-        return False if isinstance(data, dict) and any(name.split(".")[-1] == field for name in data) else None
+        names = object_in(observed.data) or {}
+        return False if any(name.split(".")[-1] == field for name in names) else None
 
     return judge
 

@@ -18,6 +18,7 @@ from paystar_async.sandbox.authentication import EXPIRED_TOKEN, INVALID_INPUT, I
 from paystar_async.sandbox.payments import ALREADY_VERIFIED, UNKNOWN_REF_NUM, GatewayPayments
 from paystar_async.sandbox.responses import INVALID_ACCESS, Refusal, SandboxResponse, json_response
 from paystar_async.sandbox.settings import Settings
+from paystar_async.values.shapes import list_in
 
 OTHER = "other"
 """The word for what an assumption excludes, in ``--assume ID=other``."""
@@ -136,7 +137,8 @@ def _rename(endpoints: Collection[str], **names: str) -> Deviation:
 
 
 def _map_items(data: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    return [change(item) for item in data] if isinstance(data, list) else change(data)
+    items = list_in(data)
+    return change(data) if items is None else [change(item) for item in items]
 
 
 def _is_success(envelope: Envelope) -> bool:
@@ -169,7 +171,7 @@ def _refuse_after_execution(call: BankCall, next: Handle, /) -> SandboxResponse:
 
 
 def _list_oldest_first(call: BankCall, next: Handle, /) -> SandboxResponse:  # noqa: A002
-    if call.endpoint.id != "transfers.find" or not isinstance(call.raw, Mapping):
+    if call.endpoint.id != "transfers.find":
         return next(call)
     response = next(evolve(call, raw={**call.raw, "limit": _MAX_LIST, "skip": 0}))
     envelope: Envelope = json.loads(response.body)

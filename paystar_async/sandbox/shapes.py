@@ -14,7 +14,7 @@ from paystar_async.conform.judges import SUCCESS, form_of
 from paystar_async.endpoint import Observation
 from paystar_async.sandbox.deviations import BankCall, Handle
 from paystar_async.sandbox.responses import SandboxResponse, json_response
-from paystar_async.values.shapes import NUMBERS, UNKNOWN_NAME, alternatives_of, shape_of
+from paystar_async.values.shapes import NUMBERS, UNKNOWN_NAME, alternatives_of, list_in, object_in, shape_of
 
 _KINDS = ("int", "float", "bool", "text", "word")
 _ABSENT = object()
@@ -93,18 +93,19 @@ def reshape(value: Any, shape: Any) -> Any:
         value: a JSON value; a missing one is replaced by a sample.
         shape: a parsed shape, see ``values.shapes``.
     """
-    if isinstance(shape, dict):
-        return _reshape_object(value, cast("dict[str, Any]", shape))
-    if isinstance(shape, list):
-        items: list[Any] = value if isinstance(value, list) else [] if value is _ABSENT else [value]
-        return [reshape(item, shape[0]) for item in items] if shape else items
+    if (names := object_in(shape)) is not None:
+        return _reshape_object(value, names)
+    if (entries := list_in(shape)) is not None:
+        items = list_in(value)
+        if items is None:
+            items = [] if value is _ABSENT else [value]
+        return [reshape(item, entries[0]) for item in items] if entries else items
     return _reshape_scalar(value, str(shape))
 
 
 def _reshape_object(value: Any, shape: dict[str, Any]) -> Any:
     names = [name for name in shape if name != UNKNOWN_NAME]
-    if isinstance(value, list):
-        items: list[Any] = value
+    if (items := list_in(value)) is not None:
         if names == [NUMBERS]:
             return {str(index): reshape(item, shape[NUMBERS]) for index, item in enumerate(items)}
         wrapped = next((name for name in names if isinstance(shape[name], list)), None)

@@ -107,7 +107,7 @@ def _object_shape(value: Mapping[str, object], depth: int) -> str:
         if name == UNKNOWN_NAME or len(shapes) >= MAX_FIELDS:
             shapes[UNKNOWN_NAME] = '"unknown"'
             continue
-        shape = _text_shape(content, name) if content.__class__ is str else shape_of(content, name, depth + 1)
+        shape = shape_of(content, name, depth + 1)
         if name in shapes and shapes[name] != shape:
             shape = _merge_texts((shapes[name], shape))
         shapes[name] = shape
@@ -177,7 +177,7 @@ def merge_shapes(shapes: Iterable[Any]) -> Any:
         return [merge_shapes(entries)] if entries else []
     if all(isinstance(shape, str) for shape in alternatives):
         return "|".join(sorted({term for shape in alternatives for term in cast("str", shape).split("|")}))
-    containers = [shape for shape in alternatives if not isinstance(shape, str)]
+    containers: list[object] = [shape for shape in alternatives if not isinstance(shape, str)]
     is_optional = len({type(shape) for shape in containers}) == 1 and set(alternatives_of(alternatives)) <= _NONE
     return merge_shapes(containers) if is_optional else "mixed"
 
@@ -190,3 +190,13 @@ def alternatives_of(shapes: Iterable[Any]) -> Iterable[str]:
     for shape in shapes:
         if isinstance(shape, str):
             yield from shape.split("|")
+
+
+def object_in(shape: object) -> dict[str, Any] | None:
+    """Return the shape of an object; None for any other shape."""
+    return cast("dict[str, Any]", shape) if isinstance(shape, dict) else None
+
+
+def list_in(shape: object) -> list[Any] | None:
+    """Return the shape of a list; None for any other shape."""
+    return shape if isinstance(shape, list) else None  # pyright: ignore[reportUnknownVariableType]

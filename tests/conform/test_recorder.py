@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -17,7 +18,7 @@ from paystar_async.conform.recorder import decode_observation, read_observations
 from paystar_async.endpoint import Observation, Request, Response, Send
 from paystar_async.errors import ConfigurationError, InvalidResponse, PaystarError, StatusError
 from paystar_async.transport.observation import report_observation
-from tests.support import Engine, client, in_turn, ok, refused, request, transfer
+from tests.support import Engine, Raw, client, html_page, in_turn, ok, refused, request, transfer
 from tests.transport.endpoint_requests import CALLS, example_request, make_request
 
 CANARIES = (
@@ -45,6 +46,10 @@ def observation(number: int = 0) -> Observation:
     return Observation(
         endpoint="transfers.find", http_status=number, status=1, sent="none", shape='"null"', facts={"order": "none"}
     )
+
+
+def raw(body: bytes) -> Raw:
+    return 200, {}, body
 
 
 async def call(recorder: ShapeRecorder, reply: Any) -> None:
@@ -92,9 +97,9 @@ async def test_recorder_writes_shape_of_success(tmp_path: Path) -> None:
             {"transfers.#.amount": ["text:letters:1-4"]},
         ),
         (refused(77), StatusError, "other", "null"),
-        ((502, {}, b"<html>kanari</html>"), InvalidResponse, None, "body:html"),
-        ((200, {}, b""), InvalidResponse, None, "body:empty"),
-        ((200, {}, b"[1]"), InvalidResponse, None, "body:other"),
+        (html_page(), InvalidResponse, None, "body:html"),
+        (raw(b""), InvalidResponse, None, "body:empty"),
+        (raw(b"[1]"), InvalidResponse, None, "body:other"),
     ],
 )
 async def test_recorder_writes_shape_of_failure(
@@ -133,7 +138,7 @@ async def test_recorder_never_changes_the_result_of_a_call(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder = ShapeRecorder(tmp_path)  # a folder cannot be written
-    monkeypatch.setattr("paystar_async.transport.observation.shape_of", lambda _: 1 / 0)
+    monkeypatch.setattr("paystar_async.transport.observation.shape_of", Mock(side_effect=ZeroDivisionError))
     async with client(Engine(in_turn(ok({"track_id": "t-1", "status": "pending"}))), middleware=[recorder]) as paystar:
         assert len(await paystar.transfers.settle(transfers=[transfer("t-1")])) == 1
     monkeypatch.undo()
@@ -193,14 +198,13 @@ def canaries_in(text: str) -> list[str]:
 
 def test_recorder_writes_no_canary_of_100_000_bodies(tmp_path: Path) -> None:
     rng, lines = random.Random(7), list[bytes]()
-    recorder = ShapeRecorder(tmp_path / "unused")
-    recorder._append = lines.append  # type: ignore # the bytes, without 100,000 system calls
-    for number in range(100_000):
-        if number % 1000 == 0:
-            recorder._counts.clear()  # every thousand: otherwise the recorder stops at MAX_DISTINCT
-            live = make_request(example_request(CALLS[number // 1000 % len(CALLS)]))
-            live.observe = recorder.record
-        report_observation(live, 200, fuzzed_envelope(rng), b"", 0.0)
+    for number in range(100):  # a recorder each: one recorder stops at MAX_DISTINCT
+        recorder = ShapeRecorder(tmp_path / "unused")
+        recorder._append = lines.append  # type: ignore # the bytes, without 100,000 system calls
+        live = make_request(example_request(CALLS[number % len(CALLS)]))
+        live.observe = recorder.record
+        for _ in range(1000):
+            report_observation(live, 200, fuzzed_envelope(rng), b"", 0.0)
     written = b"".join(lines).decode()
     assert written.count("\n") > 50_000
     assert canaries_in(written) == []
@@ -233,10 +237,8 @@ def _record_many(path: Path, first: int) -> None:
 
 
 def _record_forever(path: Path) -> None:
-    recorder = ShapeRecorder(path, max_bytes=1_000_000_000)
     while True:
-        recorder._counts.clear()
-        recorder.record(observation())
+        ShapeRecorder(path, max_bytes=1_000_000_000).record(observation())
 
 
 def test_recorder_file_is_shared_by_processes(tmp_path: Path) -> None:
@@ -292,9 +294,9 @@ def test_record_callback_writes_method_and_shape(tmp_path: Path) -> None:
 
 def unreadable_lines() -> Iterator[str]:
     yield from ("", "{", "[]", "1", "null", '{"endpoint":"x"}', "[" * 100_000)
-    record = {"endpoint": "x", "http": 1, "status": 1, "sent": "none", "facts": {}, "shape": "null"}
-    for name, wrong in (("facts", []), ("sent", "many"), ("http", "x"), ("status", [])):
-        yield json.dumps(record | {name: wrong})
+    record: dict[str, object] = {"endpoint": "x", "http": 1, "status": 1, "sent": "none", "facts": {}, "shape": "null"}
+    yield from (json.dumps(record | {name: "many"}) for name in ("facts", "sent", "http"))
+    yield json.dumps(record | {"status": [1]})
 
 
 @pytest.mark.parametrize("line", [*unreadable_lines()])

@@ -1,6 +1,6 @@
 """Each deviation: conform names its assumption and no other, and payouts and payments stay correct in that sandbox."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(assumption: str | None, folder: Path) -> AsyncIterator[World]:
+async def open_world(assumption: str | None, folder: Path) -> AsyncGenerator[World]:
     sandbox = Sandbox(settle_seconds=0.0)
     if assumption is not None:
         sandbox.break_assumption(assumption)

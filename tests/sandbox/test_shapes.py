@@ -1,7 +1,7 @@
 """A sandbox that responds in recorded shapes: names, types, nulls, wrappers and HTTP statuses."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ RANDOM_ID = re.compile(r"text:(letters|id):9-16(\|text:(letters|id):9-16)*")
 
 
 @asynccontextmanager
-async def connect(sandbox: Sandbox, *middleware: Any) -> AsyncIterator[Paystar]:
+async def connect(sandbox: Sandbox, *middleware: Any) -> AsyncGenerator[Paystar]:
     async with Paystar(
         sandbox.application, sandbox.gateway, sandbox.wallet, engine=sandbox.engine(), middleware=middleware
     ) as paystar:

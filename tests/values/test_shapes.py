@@ -121,16 +121,16 @@ def test_known_name_knows_every_field_of_the_table() -> None:
     assert [name for name in sorted(names) if known_name(name) == UNKNOWN_NAME] == []
 
 
-@pytest.mark.parametrize(
-    ("shapes", "merged"),
-    [
-        (["a|b", "b|c"], "a|b|c"),
-        ([[], ["x"]], ["x"]),
-        ([[], []], []),
-        ([{"id": "x"}, "null"], {"id": "x"}),
-        ([{"id": "x"}, ["x"]], "mixed"),
-        ([{"id": "x"}, "text:id:1-4"], "mixed"),
-    ],
-)
+MERGED: list[tuple[list[Any], Any]] = [
+    (["a|b", "b|c"], "a|b|c"),
+    ([[], ["x"]], ["x"]),
+    ([[], []], []),
+    ([{"id": "x"}, "null"], {"id": "x"}),
+    ([{"id": "x"}, ["x"]], "mixed"),
+    ([{"id": "x"}, "text:id:1-4"], "mixed"),
+]
+
+
+@pytest.mark.parametrize(("shapes", "merged"), MERGED)
 def test_merge_shapes_covers_alternatives(shapes: list[Any], merged: Any) -> None:
     assert merge_shapes(shapes) == merged

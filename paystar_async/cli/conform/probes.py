@@ -1,7 +1,7 @@
 """The requests that ``paystar conform`` makes, each with what it sends and why it moves no money."""
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import date, timedelta
 from typing import Any, Literal
@@ -62,7 +62,7 @@ class ProbeContext:
         return self.subject.get(info.name, info.field_type.example if info.field_type else None)
 
     @asynccontextmanager
-    async def client(self, **credentials: Any) -> AsyncIterator[Send]:
+    async def client(self, **credentials: Any) -> AsyncGenerator[Send]:
         """Return a function that sends with other credentials, in a client of its own."""
         await self.wait()
         async with self.make_client(**credentials) as paystar:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import attrs
 import pytest
@@ -55,7 +56,7 @@ def test_conform_announces_each_request_before_it_asks(
     assert "use --yes" in result.err
     assert result.err.count("reads only") >= 10
     assert sandbox.request_counts.total() == 0
-    monkeypatch.setattr("paystar_async.cli.conform.command.confirm", lambda _: False)
+    monkeypatch.setattr("paystar_async.cli.conform.command.confirm", Mock(return_value=False))
     assert conform().status == 2
     assert sandbox.request_counts.total() == 0
 
