@@ -333,6 +333,63 @@ def test_threads_of_worker(worker, paystar_env, amount):
     run(pytester, source).assert_outcomes(passed=2)
 
 
+DJANGO_SHOP = """
+from django.http import HttpResponseRedirect
+from django.urls import path
+from paystar_async.contrib.django import PaymentCallbackView, get_blocking_paystar
+
+SECRET_KEY = "only for tests"
+ALLOWED_HOSTS = ["testserver"]
+INSTALLED_APPS = ["paystar_async.contrib.django"]
+ROOT_URLCONF = "shop"
+USE_TZ = True
+
+def buy(request):
+    callback = request.build_absolute_uri("/pay/callback")
+    started = get_blocking_paystar().payments.start(amount=50_000, order_id="o-1", callback=callback)
+    return HttpResponseRedirect(started.url)
+
+def on_payment(request, payment):
+    return f"/orders/{payment.order_id}"
+
+urlpatterns = [path("buy", buy), path("pay/callback", PaymentCallbackView.as_view(on_payment=on_payment))]
+"""
+
+
+def test_paystar_env_leads_client_of_django_process(pytester: Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django's client lives as long as the process, and still each test has its own sandbox."""
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "shop")
+    monkeypatch.setenv("PYTHONPATH", f"{pytester.path}:{Path(__file__).parents[1]}")
+    pytester.makeini(SETTINGS)
+    pytester.makeconftest("import django\ndjango.setup()\n")
+    pytester.makepyfile(
+        shop=DJANGO_SHOP,
+        test_shop="""
+import pytest
+from django.test import Client
+from paystar_async.contrib.django import get_blocking_paystar, payment_verified
+
+@pytest.mark.parametrize("choice", ["pay", "cancel", "pay"])
+def test_payer_comes_back(paystar_env, choice):
+    verified = []
+
+    def deliver(payment, **_):
+        verified.append(payment.order_id)
+
+    payment_verified.connect(deliver)
+    browser = Client()
+    fields = paystar_env.pay(browser.post("/buy")["location"], choice)
+    for _ in range(2):
+        assert browser.get("/pay/callback", fields)["location"] == "/orders/o-1"
+    get_blocking_paystar().close()  # waits for receivers
+    assert verified == (["o-1"] if choice == "pay" else [])
+    payment_verified.disconnect(deliver)
+""",
+    )
+    plugin_options = ("-p", "no:paystar", "-p", "paystar_async.testing", "-p", "no:cacheprovider")
+    pytester.runpytest_subprocess(*plugin_options).assert_outcomes(passed=3)
+
+
 def test_paystar_env_replaces_real_credentials(pytester: Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = pytester.path / "secret"
     secret.write_text("real-canary")
