@@ -41,7 +41,7 @@ def shop_environment(database: Path | None = None) -> Generator[Shop, None, None
     sandbox = Sandbox()
     with running(sandbox) as base_url:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PAYSTAR_")}
-        environment |= dict(client_environment(sandbox, base_url, database and str(database)))
+        environment |= dict(client_environment(sandbox, base_url, str(database) if database else None))
         yield Shop(sandbox, environment)
 
 
