@@ -17,6 +17,7 @@ from paystar_async.endpoint import Endpoint
 from paystar_async.sandbox.authentication import INVALID_INPUT, INVALID_REQUEST
 from paystar_async.sandbox.body_limit import BodyLimitMiddleware
 from paystar_async.sandbox.control import control_routes, exact_route
+from paystar_async.sandbox.pages.order import order_routes
 from paystar_async.sandbox.pages.payment import payment_page
 from paystar_async.sandbox.pages.render import asset_routes
 from paystar_async.sandbox.requests import UnsupportedBody, read_fields
@@ -75,7 +76,7 @@ def make_app(state: SandboxState) -> ASGIApp:
     # No Mount: Mount would redirect from /_sandbox to /_sandbox/, which are the same resource here.
     return Starlette(
         exception_handlers={HTTPException: _handle_http_error},
-        routes=[*table_routes(state, TABLE), *control_routes(state), *asset_routes()],
+        routes=[*table_routes(state, TABLE), *control_routes(state), *order_routes(state), *asset_routes()],
         middleware=[Middleware(TrailingSlashMiddleware), Middleware(BodyLimitMiddleware)],
     )
 

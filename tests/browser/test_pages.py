@@ -14,6 +14,7 @@ from tests.browser.conftest import SandboxProcess
 from tests.browser.test_shop import buy, expect_order, newest_order
 
 pytestmark = pytest.mark.browser
+MAX_PHONE_PIXELS = 3_000
 NARROW, WIDE = {"width": 360, "height": 740}, {"width": 1300, "height": 900}
 
 
@@ -142,6 +143,13 @@ def test_pages_fit_viewport_and_have_contrast(
     buy(page, shop)
     expect_language(page, language, "ltr" if language == "en" else "rtl")
     assert_fits_with_contrast(page)
+    page.locator("#card").fill("1")
+    page.locator("#card").press("Enter")
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert_fits_with_contrast(page)
+    page.goto(f"{sandbox.home}/_sandbox/orders/{newest_order(sandbox)['ref_num']}?lang={language}")
+    expect_language(page, language, "ltr" if language == "en" else "rtl")
+    assert_fits_with_contrast(page)
     context.close()
 
 
@@ -209,6 +217,85 @@ def test_dashboard_update_keeps_open_request_and_focus(page: Page, shop: str, sa
     expect(page.locator("#requests details").first).not_to_have_id(str(name))
     expect(page.locator(f"#{name} pre").first).to_be_visible()
     expect(page.locator(f"#{name} summary")).to_be_focused()
+
+
+def test_dashboard_search_follows_typing_and_stays(page: Page, shop: str, sandbox: SandboxProcess) -> None:
+    order_id = buy(page.context.new_page(), shop)
+    buy(page.context.new_page(), shop)
+    page.goto(sandbox.dashboard)
+    calls = page.locator("#requests summary")
+    page.get_by_label("Search").press_sequentially(order_id)
+    expect(calls).to_have_count(1)
+    expect(calls).to_contain_text("gateway.create")
+    page.get_by_label("Search").press("Enter")  # neither reloads the page nor posts
+    page.get_by_label("Result").select_option("failed")
+    expect(calls).to_have_count(0)
+    expect(page.locator("#requests-live")).to_contain_text(re.compile("^\\s*0 of the last"))
+    expect(page.locator("#switch")).to_have_attribute("href", re.compile("result=failed"))
+    page.reload()
+    expect(page.get_by_label("Search")).to_have_value(order_id)
+    expect(page.get_by_label("Result")).to_have_value("failed")
+    page.get_by_label("Result").select_option("")
+    expect(calls).to_have_count(1)
+    assert "result" not in page.url
+
+
+def test_dashboard_search_works_without_scripts(scriptless: BrowserContext, shop: str, sandbox: SandboxProcess) -> None:
+    page = scriptless.new_page()
+    order_id = buy(page, shop)
+    page.goto(sandbox.dashboard)
+    page.get_by_label("Search").fill(order_id)
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#requests summary")).to_have_count(1)
+    expect_language(page, "en", "ltr")
+
+
+def test_order_page_opens_payment_page_again(page: Page, shop: str, sandbox: SandboxProcess) -> None:
+    order_id = buy(page, shop)
+    page.goto(sandbox.dashboard)
+    link = page.get_by_role("link", name=order_id)
+    link.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading")).to_contain_text(f"{order_id} page open")
+    page.get_by_role("button", name="Open the payment page").click()
+    page.locator("button[value=pay]").click()
+    expect_order(page, "verified", 1)
+
+
+def test_dashboard_card_of_person_pays(page: Page, shop: str, sandbox: SandboxProcess) -> None:
+    page.goto(f"{sandbox.dashboard}#people")
+    card = page.locator("#people li", has_text=sandbox.get("people")["people"][3]["iban"]).locator(".code").first
+    number = card.inner_text()
+    buy(page, shop)
+    page.locator("#card").fill(number)
+    page.locator("#card").press("Enter")
+    expect_order(page, "verified", 1)
+
+
+SECTIONS = ("requests", "orders", "transfers", "people", "faults", "clock", "keys", "accounts", "settings")
+
+
+@pytest.mark.parametrize("language", ["fa", "en"])
+@pytest.mark.parametrize("has_scripts", [True, False], ids=["scripts", "scriptless"])
+def test_dashboard_on_phone_shows_one_section_at_a_time(
+    chromium: Browser, language: str, has_scripts: bool, shop: str, sandbox: SandboxProcess
+) -> None:
+    context = chromium.new_context(viewport={"width": 375, "height": 740}, java_script_enabled=has_scripts)
+    page = context.new_page()
+    buy(page, shop)
+    page.goto(f"{sandbox.home}/_sandbox/?lang={language}")
+    visible = page.locator(".sheet:visible")
+    expect(visible).to_have_id("requests")
+    for name in SECTIONS:
+        page.locator(f"nav a[href='#{name}']").click()
+        expect(visible).to_have_id(name)
+        expect(visible.locator("h2")).to_be_in_viewport()
+        expect(page.locator("nav")).to_be_in_viewport()
+        if has_scripts:
+            expect(page.locator("nav a[aria-current]")).to_have_attribute("href", f"#{name}")
+            assert page.evaluate("document.documentElement.scrollHeight") < MAX_PHONE_PIXELS
+            assert_fits_with_contrast(page)
+    context.close()
 
 
 def test_dashboard_switch_adds_and_removes_fault(page: Page, shop: str, sandbox: SandboxProcess) -> None:
@@ -387,12 +474,15 @@ def test_dashboard_is_usable_by_keyboard(page: Page, sandbox: SandboxProcess) ->
     expect(page.locator(".skip")).to_be_focused()
     expect(page.locator(".skip")).to_be_in_viewport()
     visible_focus: list[bool] = []
-    for _ in range(8):
+    names: list[str] = []
+    for _ in range(14):
         page.keyboard.press("Tab")
         visible_focus.append(page.evaluate("document.activeElement.matches(':focus-visible')"))
+        names.append(page.evaluate("document.activeElement.name || document.activeElement.hash || ''"))
     assert all(visible_focus)
+    assert [name for name in names if name] == [*(f"#{name}" for name in SECTIONS), "q", "result"]
     unnamed: list[str] = page.evaluate(
-        """() => [...document.querySelectorAll("button, input, select")].filter((element) =>
+        """() => [...document.querySelectorAll("button, input:not([type=hidden]), select")].filter((element) =>
             !element.textContent.trim() && !element.labels?.length && !element.ariaLabel)
             .map((element) => element.outerHTML)"""
     )

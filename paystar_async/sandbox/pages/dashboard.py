@@ -1,6 +1,5 @@
-"""The dashboard: the sandbox's state and its controls. It shows no secret and no personal number."""
+"""The dashboard: the sandbox's state and its controls. It shows no secret, and in full only its own numbers."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
 from itertools import islice
@@ -15,13 +14,15 @@ from starlette.responses import Response as HttpResponse
 from paystar_async.sandbox.authentication import REFRESHABLE_REALMS
 from paystar_async.sandbox.faults import FaultKind
 from paystar_async.sandbox.ledger import AnyTransfer, LedgerEntry, TransferLedger
-from paystar_async.sandbox.pages.language import Language, parse_language, preferred_language
+from paystar_async.sandbox.pages.language import Language, request_language
 from paystar_async.sandbox.pages.render import render_page
+from paystar_async.sandbox.pages.request_search import RESULTS, WITH_FAULT, find_requests, pretty_json, result_tone
 from paystar_async.sandbox.pages.texts import FAULTS
-from paystar_async.sandbox.request_log import LoggedRequest
 from paystar_async.sandbox.settings import Settings
 from paystar_async.sandbox.state import AdjustableClock, SandboxState
+from paystar_async.sandbox.test_data import Person
 from paystar_async.table import TABLE
+from paystar_async.values.banks import bank_by_card
 from paystar_async.values.masking import mask_account, mask_iban
 
 MAX_ROWS = 50
@@ -46,8 +47,8 @@ class TransferRow:
 
 def dashboard_page(state: SandboxState, request: HttpRequest) -> HttpResponse:
     """Return the dashboard with the current state."""
-    accepted = preferred_language(request.headers.get("accept-language", ""))
-    language = parse_language(request.query_params.get("lang"), accepted)
+    language = request_language(request)
+    text, result = request.query_params.get("q", ""), request.query_params.get("result", "")
     state.run_due()
     bank = state.bank
     return render_page(
@@ -73,8 +74,12 @@ def dashboard_page(state: SandboxState, request: HttpRequest) -> HttpResponse:
         order_count=sum(1 for _ in bank.payments.newest()),
         verified_count=sum(payment.verified for payment in bank.payments.newest()),
         transfers=list(islice(transfer_rows(state), MAX_ROWS)),
-        requests=list(state.request_log.newest()),
+        requests=list(find_requests(state.request_log.newest(), text, result)),
+        logged_count=sum(1 for _ in state.request_log.newest()),
+        search={"q": text, "result": result},
+        results=(*RESULTS, WITH_FAULT),
         pretty_json=pretty_json,
+        people=[(person, bank_of(person, language)) for person in state.people],
         application=state.application.id,
         wallet=state.wallet.hashid,
         signed=state.settings.gateway_signed,
@@ -88,8 +93,14 @@ def dashboard_page(state: SandboxState, request: HttpRequest) -> HttpResponse:
         faults=list(state.faults.active),
         global_kinds={str(fault.kind) for fault in state.faults.active if fault.endpoint is None},
         settings=list(setting_controls(state.settings, language)),
-        status_tone=status_tone,
+        result_tone=result_tone,
     )
+
+
+def bank_of(person: Person, language: Language) -> str:
+    """Return the name of the bank of a person's card."""
+    bank = bank_by_card(person.card)
+    return "" if bank is None else bank.name_fa if language is Language.FA else bank.name
 
 
 def transfer_rows(state: SandboxState) -> Iterable[TransferRow]:
@@ -146,15 +157,3 @@ def setting_controls(settings: Settings, language: Language) -> Iterator[Setting
 
 
 _CONTROLS: Mapping[type[Any], str] = {bool: "checkbox", str: "text"}
-
-
-def status_tone(logged: LoggedRequest) -> str:
-    """Return the style class for a call's result: ``good``, ``wait`` or ``bad``."""
-    if logged.status in (1, "ok"):
-        return "good"
-    return "wait" if logged.response and logged.response.http_status < 500 else "bad"
-
-
-def pretty_json(value: object) -> str:
-    """Return a masked value as indented JSON, and a text unchanged."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)

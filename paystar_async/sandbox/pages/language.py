@@ -4,6 +4,8 @@ import re
 from enum import StrEnum
 from math import ceil
 
+from starlette.requests import Request as HttpRequest
+
 from paystar_async.sandbox.clock import to_jalali, to_tehran
 from paystar_async.sandbox.pages.texts import TEXTS
 
@@ -72,6 +74,12 @@ class Language(StrEnum):
 def parse_language(value: object, fallback: Language = Language.FA) -> Language:
     """Return the language that a field names, or the fallback."""
     return next((language for language in Language if language == value), fallback)
+
+
+def request_language(request: HttpRequest) -> Language:
+    """Return the language that a request's query names, or that its browser prefers."""
+    accepted = preferred_language(request.headers.get("accept-language", ""))
+    return parse_language(request.query_params.get("lang"), accepted)
 
 
 def preferred_language(header: str) -> Language:

@@ -36,7 +36,7 @@ def payment_page(payments: GatewayPayments, request: HttpRequest, fields: Mappin
     is_own_form = request.method == "POST" and is_same_origin(request)
     try:
         if is_own_form and (overdue := payments.cancel_if_overdue(token)):
-            return _refusal_page(TIME_UP, language, 410, overdue)
+            return refusal_page(TIME_UP, language, 410, overdue)
         if request.method != "POST" or choice not in list(PayerChoice):
             payment = payments.open_page(token, reopen=is_own_form and "lang" in fields)
             if is_filled := is_own_form and "fill" in fields:
@@ -44,12 +44,12 @@ def payment_page(payments: GatewayPayments, request: HttpRequest, fields: Mappin
             return _choice_page(payments, payment, language, card if is_own_form else "", is_filled=is_filled)
         if not is_own_form:
             # A shop may send its payer here by a form, but may not choose for the payer.
-            return _refusal_page(CROSS_ORIGIN, language, 403)
+            return refusal_page(CROSS_ORIGIN, language, 403)
         return _apply_choice(payments, token, PayerChoice(str(choice)), card, language)
     except Refusal as refusal:
         # A payer who pressed twice saw neither response: this page must lead back to the shop too.
         callback = payments.find_callback(token) if is_own_form else None
-        return _refusal_page(refusal, language, 400, callback)
+        return refusal_page(refusal, language, 400, callback)
 
 
 def _apply_choice(
@@ -120,9 +120,10 @@ def _return_page(callback: CallbackRequest, choice: PayerChoice, language: Langu
     )
 
 
-def _refusal_page(
+def refusal_page(
     refusal: Refusal | str, language: Language, http_status: int, callback: CallbackRequest | None = None
 ) -> HttpResponse:
+    """Return the page that says why nothing can be paid; it leads back to the shop if there is a callback."""
     status = "" if isinstance(refusal, str) else str(refusal.status)
     key = f"refusal {status or refusal}"
     message = language.gettext(key) if language.has_text(key) or isinstance(refusal, str) else refusal.message

@@ -3,12 +3,13 @@
 import re
 from html import unescape
 
+import attrs
 import pytest
 
 from paystar_async.credentials import Credentials
 from paystar_async.runtime.clock import SystemClock
 from paystar_async.sandbox import Sandbox
-from tests.sandbox.raw_client import BROWSER_HEADERS, RawClient
+from tests.sandbox.raw_client import BROWSER_HEADERS, CREATE_FIELDS, RawClient
 
 
 async def dashboard(raw_client: RawClient, lang: str = "en", **headers: str) -> str:
@@ -53,7 +54,7 @@ async def test_dashboard_lists_orders_with_status(raw_client: RawClient) -> None
     await raw_client.create_payment(order_id="ORD-6")
     await raw_client.http.get("/pardakht/payment", params={"token": token})
     html = await dashboard(raw_client)
-    rows = re.findall(r"<tr><td>.*?</tr>", html)
+    rows = re.findall(r"<tr><td .*?</tr>", html)
     states = [re.findall(r'class="chip[^"]*">([^<]+)<', row)[0] for row in rows]
     waiting = ["waiting for the payer", "page open"]
     assert states == [*waiting, "refunded", "declined", "cancelled", "verified"]
@@ -73,11 +74,11 @@ async def test_dashboard_reports_transfer_paid_twice(raw_client: RawClient) -> N
     raw_client.clock.advance(60)
     html = await dashboard(raw_client)
     assert "1 track_id paid more than once" in text_of(html)
-    rows = [text_of(row) for row in re.findall(r"<tr><td>.*?</tr>", html)]
+    rows = [text_of(row) for row in re.findall(r"<tr><td .*?</tr>", html)]
     assert len(rows) == 3
     assert sum("2 times" in row for row in rows) == 2
     assert all("success" in row for row in rows)
-    assert not re.search(r"IR\d{24}", html)
+    assert not re.search(r"IR\d{24}", section(html, "transfers"))
 
 
 async def test_dashboard_lists_requests_with_secrets_masked(raw_client: RawClient) -> None:
@@ -108,8 +109,68 @@ async def test_dashboard_lists_requests_with_secrets_masked(raw_client: RawClien
     assert "no response" in html
     assert "reset_after" in html
     numbers = [getattr(person, name) for person in raw_client.sandbox.people for name in ("card", "iban", "mobile")]
-    for secret in (*account_secrets(raw_client), created["token"], person.national_id, *owner.values(), *numbers):
+    for secret in (*account_secrets(raw_client), created["token"]):
         assert secret not in html
+    requests = section(html, "requests")
+    for personal in (person.national_id, *owner.values(), *numbers):
+        assert personal not in requests
+
+
+def section(html: str, name: str) -> str:
+    (content,) = re.findall(f'<section id="{name}".*?</section>', html, re.DOTALL)
+    return str(content)
+
+
+async def listed(raw_client: RawClient, query: str) -> list[str]:
+    """Return the calls that the dashboard lists for a search."""
+    html = await dashboard(raw_client, f"en&{query}")
+    return re.findall(r'class="verb">\w+</span> ([\w.]+)', html)
+
+
+async def test_dashboard_searches_masked_texts_of_requests(raw_client: RawClient) -> None:
+    person = raw_client.sandbox.people[0]
+    await raw_client.data("identity.match_mobile", national_id=person.national_id, mobile_number=person.mobile)
+    created = await raw_client.create_payment(order_id="ORD-77")
+    await raw_client.settle(raw_client.transfer("t-15", 5_000))
+    assert await listed(raw_client, "q=") == ["transfers.settle", "gateway.create", "identity.match_mobile"]
+    for query in ("ord-77", "۷۷", created["ref_num"], "GATEWAY+ord", "/pardakht/create"):
+        assert await listed(raw_client, f"q={query}") == ["gateway.create"]
+    assert await listed(raw_client, "q=t-15") == ["transfers.settle"]
+    for hidden in (person.national_id, created["token"], raw_client.sandbox.gateway.sign_key, "ord-77+t-15"):
+        assert await listed(raw_client, f"q={hidden}") == []
+    html = await dashboard(raw_client, "en&q=%22><b>")
+    assert "0 of the last 3 requests" in text_of(html)
+    assert 'value="&#34;&gt;&lt;b&gt;"' in html
+    assert "?lang=fa&amp;q=%22%3E%3Cb%3E" in html
+
+
+async def test_dashboard_filters_requests_by_result(raw_client: RawClient) -> None:
+    await raw_client.data("wallet.balance")
+    await raw_client.call("gateway.inquiry", ref_num="none")
+    raw_client.sandbox.fail("gateway.create", "html", times=1)
+    await raw_client.send("gateway.create", CREATE_FIELDS)
+    raw_client.sandbox.fail("wallet.balance", "latency", times=1, seconds=0)
+    await raw_client.data("wallet.balance")
+    expected = {
+        "succeeded": ["wallet.balance", "wallet.balance"],
+        "refused": ["gateway.inquiry"],
+        "failed": ["gateway.create"],
+        "fault": ["wallet.balance", "gateway.create"],
+    }
+    assert {result: await listed(raw_client, f"result={result}") for result in expected} == expected
+    assert len(await listed(raw_client, "result=other")) == 4
+    assert await listed(raw_client, "result=fault&q=502") == ["gateway.create"]
+
+
+async def test_dashboard_lists_people_with_cards(raw_client: RawClient) -> None:
+    people = section(await dashboard(raw_client), "people")
+    for person in raw_client.sandbox.people:
+        for value in attrs.asdict(person).values():
+            assert value == person.bank_id or f">{value}<" in people or value in (person.first_name, person.last_name)
+        assert f"<h3>{person.first_name} {person.last_name}</h3>" in people
+    assert "Bank" in text_of(people)
+    persian = section(await dashboard(raw_client, "fa"), "people")
+    assert re.search("<dt>بانک</dt><dd>(بانک|موسسه|پست)", persian)
 
 
 def account_secrets(raw_client: RawClient) -> list[str]:

@@ -102,11 +102,33 @@ function readForm(form) {
   return body;
 }
 
+// The search is a part of the address: each refresh asks for it, and a reload keeps it.
+function search(form) {
+  const query = new URLSearchParams(new FormData(form));
+  for (const [name, value] of [...query]) if (value === "") query.delete(name);
+  history.replaceState(null, "", `?${query}${location.hash}`);
+  refresh();
+}
+
+function markCurrent() {
+  const links = [...document.querySelectorAll("nav a")];
+  const current = links.find((link) => link.hash === location.hash) ?? links[0];
+  for (const link of links) link.removeAttribute("aria-current");
+  current.setAttribute("aria-current", "true");
+  current.parentElement.parentElement.scrollLeft += // not scrollIntoView, which would scroll the page too
+    current.getBoundingClientRect().x + current.offsetWidth / 2 - innerWidth / 2;
+}
+
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-post]");
   if (button) post(button.dataset.post, JSON.parse(button.dataset.body));
 });
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-find]");
+  if (form) search(form);
+});
 document.addEventListener("submit", async (event) => {
+  if (event.target.closest("form[data-find]")) event.preventDefault();
   const form = event.target.closest("form[data-post]");
   if (!form) return;
   event.preventDefault();
@@ -117,6 +139,8 @@ document.addEventListener("submit", async (event) => {
     field.defaultChecked = field.checked;
   }
 });
+addEventListener("hashchange", markCurrent);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 document.querySelectorAll("[data-live]").forEach((area) => currentHtml.set(area.id, area.innerHTML));
+markCurrent();
 refresh();
