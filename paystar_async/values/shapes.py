@@ -65,6 +65,10 @@ _FORMS = {
     "iban": r"IR[0-9]{24}",
     "id": r"[0-9A-Za-z_.:-]{1,128}",
 }
+_TEXT_SHAPES = {
+    form: [f'"text:{form}:{length}"' for length in _LENGTH_CLASSES]
+    for form in (*_FORMS, "persian", "other", "ascii", "empty")
+}
 _FORM = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _FORMS.items()))
 _MAX_FORM_LENGTH = 128
 _SHORT_ID_LENGTH = 19
@@ -107,7 +111,10 @@ def _object_shape(value: Mapping[str, object], depth: int) -> str:
         if name == UNKNOWN_NAME or len(shapes) >= MAX_FIELDS:
             shapes[UNKNOWN_NAME] = '"unknown"'
             continue
-        shape = shape_of(content, name, depth + 1)
+        if isinstance(content, str):  # without a further call, for the most frequent type
+            shape = _text_shape(content, name)
+        else:
+            shape = '"null"' if content is None else shape_of(content, name, depth + 1)
         if name in shapes and shapes[name] != shape:
             shape = _merge_texts((shapes[name], shape))
         shapes[name] = shape
@@ -140,16 +147,16 @@ def _text_shape(text: str, name: str) -> str:
     if name == "status" and not text.removeprefix("-").isdecimal():
         return '"word:known"' if text in _STATUS_WORDS else '"word:other"'
     length = len(text)
-    if not length:
-        return '"text:empty:0"'
     if not text.isascii():
         form = "persian" if _PERSIAN.search(text, 0, _MAX_FORM_LENGTH) else "other"
     elif length <= _SHORT_ID_LENGTH and text.isalnum():  # without the expression, for the most frequent texts
         form = "digits" if text.isdecimal() else "letters" if text.isalpha() else "id"
-    else:
+    elif length:
         match = _FORM.fullmatch(text, 0, _MAX_FORM_LENGTH + 1)
         form = str(match.lastgroup) if match is not None else "ascii"
-    return f'"text:{form}:{_LENGTH_CLASSES[bisect_left(_LENGTHS, length)]}"'
+    else:
+        form = "empty"
+    return _TEXT_SHAPES[form][bisect_left(_LENGTHS, length)]
 
 
 def _digits_class(number: int) -> str:
