@@ -33,7 +33,7 @@ API = {
     "engines": ["transport.engine"],
     "frameworks": sorted(f"contrib.{path.stem}" for path in (PACKAGE / "contrib").glob("[!_]*")),
     "blocking": ["blocking.BlockingPaystar"],
-    "testing": ["testing", "sandbox.sandbox.Sandbox"],
+    "testing": ["testing", "sandbox.sandbox.Sandbox", "conform.recorder.ShapeRecorder"],
 }
 """The modules or classes on each page, below ``paystar_async``."""
 
