@@ -134,8 +134,12 @@ def test_command_starts_no_dispatcher(
     command: tuple[str, ...], operate: Operate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dispatcher would send what fits into the time until the command ends."""
-    started: list[object] = []
-    monkeypatch.setattr(LocalDispatcher, "start", lambda dispatcher: started.append(dispatcher))
+    started: list[LocalDispatcher] = []
+
+    def start(dispatcher: LocalDispatcher) -> None:
+        started.append(dispatcher)
+
+    monkeypatch.setattr(LocalDispatcher, "start", start)
     assert operate(*command, "--yes").status == 0
     assert started == []
 
