@@ -7,7 +7,7 @@ from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import TransferState
 from tests.payouts.backends import Backend
-from tests.payouts.bank import DEPOSIT, PayoutFixture, each, raising, transfers
+from tests.payouts.bank import DEPOSIT, PayoutFixture, each, raising, transfer, transfers
 
 
 async def test_page_returns_transfers_in_order(payout: PayoutFixture) -> None:
@@ -77,3 +77,13 @@ async def test_totals_unknown_state_is_corrupt(backend: Backend, payout: PayoutF
     for read in (queries.totals, queries.page):
         with pytest.raises(StorageCorrupt, match="unknown state"):
             await read(payout.ledger, "b")
+
+
+async def test_account_totals_sum_every_batch_of_the_account(payout: PayoutFixture) -> None:
+    assert await queries.account_totals(payout.ledger, "bank", "app-1") == {}
+    for batch_id, values in (("a", transfers(5)), ("b", [transfer(9, amount=7)])):
+        await insert_batch(payout.ledger, payout.channel, batch_id, each(values))
+    totals = await queries.account_totals(payout.ledger, "bank", "app-1")
+    assert totals == {TransferState.PLANNED: (6, 50_010 + 7)}
+    assert {type(number) for subtotal in totals.values() for number in subtotal} == {int}
+    assert await queries.account_totals(payout.ledger, "wallet", "app-1") == {}
