@@ -11,6 +11,7 @@ from tests.project.guide_run import GuideRun, sandbox_environment
 from tests.project.guides import Block, read_guide
 from tests.project.test_docs import broken_part
 from tests.project.test_language import FORBIDDEN_WORDS
+from tests.project.test_release import PROJECT
 
 PATH = Path(__file__).parents[2] / "README.md"
 README = read_guide(PATH)
@@ -41,6 +42,12 @@ def test_readme_links_are_absolute_and_resolve() -> None:
 def test_readme_references_are_defined() -> None:
     html = MarkdownIt("commonmark").enable("table").render(README.text)
     assert "[" not in re.sub(r"<(pre|code)\b.*?</\1>", "", html, flags=re.DOTALL)
+
+
+def test_readme_names_every_extra() -> None:
+    installed = README.text.partition("async[")[2].partition("]")[0].split(",")
+    named = {*re.findall(r"`([a-z0-9]+)`", README.text), *installed}
+    assert PROJECT["optional-dependencies"].keys() - named == {"bench", "dev"}
 
 
 def test_readme_has_no_forbidden_words() -> None:
