@@ -125,7 +125,9 @@ async def contradicted(world: World, folder: Path, monkeypatch: pytest.MonkeyPat
     for name, value in client_environment(world.sandbox, "http://127.0.0.1:1/api", str(folder / "unused.db")):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PAYSTAR_KEYS", str(folder / "keys.db"))
-    options = RunOptions(record=folder / "active.jsonl", interval=0, refresh=True, callback=CALLBACK, subject={})
+    options = RunOptions(
+        record=folder / "active.jsonl", interval=0, refresh=True, create=True, callback=CALLBACK, subject={}
+    )
     run = ConformRun(options, engine=world.sandbox.engine())
     await run.run()
     passive = folder / "passive.jsonl"

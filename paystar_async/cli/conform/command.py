@@ -39,13 +39,15 @@ def conform(
     ] = None,
     record: Annotated[
         Path,
-        Parameter(help="the file of shapes that are recorded; a later run with it makes only the missing requests"),
+        Parameter(help="the file in which shapes are recorded; an interrupted run continues from it"),
     ] = Path("paystar-shapes.jsonl"),
     yes: Annotated[bool, Parameter(help="make the requests without confirmation", negative=())] = False,
     refresh: Annotated[bool, Parameter(help="refresh each key once; needs PAYSTAR_KEYS", negative=())] = False,
     create: Annotated[
-        str | None,
-        Parameter(help="create an order of 5,000 Rial that is never paid, with this callback URL on your domain"),
+        bool, Parameter(help="create an order of 5,000 Rial that is never paid; needs --callback", negative=())
+    ] = False,
+    callback: Annotated[
+        str | None, Parameter(help="the callback URL of the created order, on the domain registered for the gateway")
     ] = None,
     subject: Annotated[
         Path | None,
@@ -78,19 +80,17 @@ def conform(
                 record=record,
                 interval=interval,
                 refresh=refresh,
-                callback=create,
+                create=create,
+                callback=callback,
                 subject=_read_subject(subject) if subject is not None else {},
             )
         )
-        if run.probes:
-            for probe in run.probes:
-                print_note(f"- {probe.announcement}")
-            if not yes and not confirm(f"Make these requests? Shapes are recorded in {record}. [y/N] "):
-                print_error("nothing was sent")
-                return EXIT_USAGE
-            asyncio.run(run.run())
-        else:
-            print_note(f"every request is on record in {record}")
+        for probe in run.probes:
+            print_note(f"- {probe.announcement}")
+        if run.probes and not yes and not confirm(f"Make these requests? Shapes are recorded in {record}. [y/N] "):
+            print_error("nothing was sent")
+            return EXIT_USAGE
+        asyncio.run(run.run())
         observations = run.observations
     findings = judge_observations(observations)
     _print_findings(findings, observations, unreadable, as_json=as_json)

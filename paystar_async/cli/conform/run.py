@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
 from paystar_async.cli.conform.probes import PROBES, Probe, ProbeContext
 from paystar_async.cli.console import print_note
 from paystar_async.client import Paystar
-from paystar_async.config import read_application, read_crypto, read_gateway, read_setting, read_wallet
+from paystar_async.config import LOOPBACK, read_application, read_crypto, read_gateway, read_setting, read_wallet
 from paystar_async.conform.recorder import ShapeRecorder, read_observations
-from paystar_async.credentials import Application, Gateway, Realm, Wallet
+from paystar_async.credentials import BASE_URL, Application, Gateway, Realm, Wallet
 from paystar_async.endpoint import Observation
 from paystar_async.errors import ConfigurationError, NoResponse, NotSent, PaystarError, StatusError
 from paystar_async.errors.text import visible
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 PROBE_FACT = "probe"
 """The fact that names the probe of a recorded response."""
+FINISHED = "conform.finished"
+"""The endpoint of the record that ends a complete run."""
+SANDBOX_CALLBACK = "https://shop.example/conform"
+"""The callback URL of an order that is created in a sandbox on this machine."""
 
 
 class ProbeRecorder(ShapeRecorder):
@@ -48,6 +53,12 @@ class ProbeRecorder(ShapeRecorder):
         self.observations.append(observation)
         super().record(observation)
 
+    def finish(self) -> None:
+        """Record that the run made every request, so that the next one begins anew."""
+        super().record(
+            Observation(endpoint=FINISHED, http_status=0, status=None, sent="none", shape='"null"', facts={})
+        )
+
 
 @frozen(kw_only=True)
 class RunOptions:
@@ -57,19 +68,21 @@ class RunOptions:
         record: the file of shapes, which also says which probes were made before.
         interval: seconds between two requests.
         refresh: whether keys may be refreshed.
-        callback: the callback URL of the created order; None: no order is created.
+        create: whether an order may be created.
+        callback: the callback URL of the created order; may be None for a sandbox on this machine.
         subject: values for inquiries, by field name.
     """
 
     record: Path
     interval: float
     refresh: bool
+    create: bool
     callback: str | None
     subject: Mapping[str, Any]
 
 
 class ConformRun:
-    """The probes that are still to be made with the configured accounts.
+    """The probes that are still to be made with the configured accounts; those of an interrupted run are not repeated.
 
     Args:
         options: the options of the run.
@@ -88,16 +101,23 @@ class ConformRun:
         accounts = {"application": self._application, "wallet": self._wallet, "gateway": self._gateway}
         if not any(accounts.values()):
             raise ConfigurationError("no account is configured", hint="see paystar doctor")
-        if options.refresh and not read_setting("PAYSTAR_KEYS"):
+        is_local = urlsplit(read_setting("PAYSTAR_BASE_URL") or BASE_URL).hostname in LOOPBACK
+        if options.refresh and not is_local and not read_setting("PAYSTAR_KEYS"):
             raise ConfigurationError(
                 "--refresh needs PAYSTAR_KEYS: without a key store a new refresh token would be lost",
                 hint="PAYSTAR_KEYS=keys.db",
             )
+        if options.create and not is_local and options.callback is None:
+            raise ConfigurationError(
+                "--create needs --callback: a URL on the domain that is registered for the gateway",
+                hint="--callback https://your.domain/back",
+            )
         self._recorder = ProbeRecorder(options.record, clock=self._clock)
         earlier = read_observations(options.record)[0] if options.record.exists() else []
-        self.observations = earlier
-        """The responses on record from earlier runs; ``run`` adds its own."""
-        recorded = {observation.facts.get(PROBE_FACT) for observation in earlier}
+        ends = [index for index, observation in enumerate(earlier, 1) if observation.endpoint == FINISHED]
+        self.observations: list[Observation] = earlier[ends[-1] :] if ends else earlier
+        """The responses on record from a run that was interrupted; ``run`` adds its own."""
+        recorded = {observation.facts.get(PROBE_FACT) for observation in self.observations}
         self.probes: Sequence[Probe] = [
             probe
             for probe in PROBES
@@ -106,9 +126,7 @@ class ConformRun:
         """The probes that ``run`` will make."""
 
     def _is_allowed(self, probe: Probe) -> bool:
-        return probe.needs is None or bool(
-            self._options.refresh if probe.needs == "refresh" else self._options.callback
-        )
+        return probe.needs is None or (self._options.refresh if probe.needs == "refresh" else self._options.create)
 
     async def run(self) -> None:
         """Make the probes one after the other; a refusal is a result, and a missing response is noted.
@@ -126,7 +144,7 @@ class ConformRun:
                 send=lambda call: self._send(paystar, call),
                 wait=self._wait,
                 subject=self._options.subject,
-                callback=self._options.callback,
+                callback=self._options.callback or SANDBOX_CALLBACK,
             )
             for number, probe in enumerate(self.probes, 1):
                 print_note(f"{number} of {len(self.probes)}: {probe.announcement}")
@@ -141,7 +159,9 @@ class ConformRun:
                 except PaystarError as error:
                     print_note(f"  {visible(str(error))}")
         self.observations = [*self.observations, *self._recorder.observations]
-        if failure is not None and not self.observations:
+        if failure is None:
+            self._recorder.finish()
+        elif not self.observations:
             raise ConfigurationError(f"no request got a response: {failure}", hint="see paystar doctor")
 
     async def _send(self, paystar: Paystar, call: Call[Any]) -> Any:

@@ -15,7 +15,7 @@ from tests.cli.conform.conftest import Conform
 from tests.cli.conftest import Run
 
 CALLBACK = "https://shop.example/back"
-ALL_OPTIONS = ("--yes", "--refresh", "--create", CALLBACK)
+ALL_OPTIONS = ("--yes", "--refresh", "--create", "--callback", CALLBACK)
 MOVING = ("transfers.settle", "wallet.settle", "gateway.create", "keys.")
 
 
@@ -61,20 +61,36 @@ def test_conform_announces_each_request_before_it_asks(
     assert sandbox.request_counts.total() == 0
 
 
-def test_conform_second_run_makes_only_missing_requests(sandbox: Sandbox, conform: Conform) -> None:
-    assert conform("--yes").status == 0
-    first = sandbox.request_counts.total()
-    result = conform("--yes")
-    assert (result.status, sandbox.request_counts.total()) == (0, first)
-    assert "every request is on record" in result.err
-    assert conform("--yes", "--refresh").status == 0
-    assert sandbox.request_counts.total() == first + 3
-
-
-def test_conform_request_without_response_is_made_again(sandbox: Sandbox, conform: Conform) -> None:
+def test_conform_continues_an_interrupted_run_and_then_begins_anew(sandbox: Sandbox, conform: Conform) -> None:
     sandbox.fail("wallet.balance", "reset_before", times=1)
     assert "no response" in conform("--yes").err
+    first = sandbox.request_counts.total()
     assert "1 of 1: read the wallet's balance" in conform("--yes").err
+    assert sandbox.request_counts.total() == first + 1
+    sandbox.break_assumption("balance-fields")
+    result = conform("--yes", "--json")
+    assert contradicted(result.out) == {"balance-fields"}, "a finished run is not repeated from its record"
+    assert sandbox.request_counts.total() == 2 * first + 1
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"), [(("--refresh",), "PAYSTAR_KEYS=keys.db"), (("--create",), "--callback https://")]
+)
+def test_conform_of_live_service_needs_more_for_changes(
+    options: tuple[str, ...], hint: str, sandbox: Sandbox, conform: Conform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAYSTAR_BASE_URL", "https://paystar.invalid/api")
+    monkeypatch.delenv("PAYSTAR_KEYS")
+    result = conform("--yes", *options)
+    assert (result.status, hint in result.err) == (2, True)
+
+
+def test_conform_of_sandbox_needs_no_key_store_and_no_callback(
+    sandbox: Sandbox, conform: Conform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PAYSTAR_KEYS")
+    assert conform("--yes", "--refresh", "--create").status == 0
+    assert len(moving_requests(sandbox)) == 4
 
 
 def test_conform_contradiction_exits_1_and_names_it(sandbox: Sandbox, conform: Conform) -> None:
@@ -93,16 +109,6 @@ def test_conform_names_five_broken_assumptions_and_no_other(sandbox: Sandbox, co
         sandbox.break_assumption(assumption)
     result = conform(*ALL_OPTIONS, "--json")
     assert (result.status, contradicted(result.out)) == (1, set(FIVE))
-
-
-def test_conform_refresh_without_key_store_exits_2(
-    sandbox: Sandbox, conform: Conform, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("PAYSTAR_KEYS")
-    result = conform("--yes", "--refresh")
-    assert result.status == 2
-    assert "PAYSTAR_KEYS" in result.err
-    assert sandbox.request_counts.total() == 0
 
 
 def test_conform_without_refresh_uses_stored_key_as_it_is(sandbox: Sandbox, conform: Conform, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.support import QuickClock
 
 async def test_run_waits_between_requests(sandbox: Sandbox, tmp_path: Path) -> None:
     clock = QuickClock()
-    options = RunOptions(record=tmp_path / "x", interval=1.5, refresh=False, callback=None, subject={})
+    options = RunOptions(record=tmp_path / "x", interval=1.5, refresh=False, create=False, callback=None, subject={})
     await ConformRun(options, clock).run()
     assert clock.slept == [1.5] * (sandbox.request_counts.total() - 1)
 
