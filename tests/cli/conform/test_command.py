@@ -61,7 +61,7 @@ def test_conform_announces_each_request_before_it_asks(
     assert sandbox.request_counts.total() == 0
 
 
-def test_conform_continues_an_interrupted_run_and_then_begins_anew(sandbox: Sandbox, conform: Conform) -> None:
+def test_conform_continues_interrupted_run_then_begins_anew(sandbox: Sandbox, conform: Conform) -> None:
     sandbox.fail("wallet.balance", "reset_before", times=1)
     assert "no response" in conform("--yes").err
     first = sandbox.request_counts.total()
