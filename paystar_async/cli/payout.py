@@ -69,7 +69,7 @@ _RATE = number_parameter(
 )
 _RESEND = Parameter(
     help="send a transfer that the bank does not find after the quiet window again, under the same track_id, "
-    "instead of asking for manual review",
+    "instead of asking for manual review; if the bank has executed it after all, it is paid twice",
     negative=(),
 )
 _YES = Parameter(help="pay without confirmation", negative=())

@@ -15,6 +15,7 @@ from paystar_async.cli.console import (
     print_error,
     print_json,
     print_note,
+    print_warning,
     report_write_failure,
     show_warnings,
     stderr_console,
@@ -64,7 +65,9 @@ async def run_payout(
         if previous is not None and error.field == "batch_id":
             raise _file_changed(file, previous) from None
         raise
-    if previous is not None:
+    if any(hold.paused for hold in await paystar.payouts.holds()):
+        print_warning("sending is paused; paystar payout resume continues it")
+    elif previous is not None:
         await paystar.payouts.resume()  # a user who runs the command again has fixed what suspended the account
     try:
         await _wait_with_progress(batch)
