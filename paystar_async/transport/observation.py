@@ -53,9 +53,7 @@ _AMOUNTS: tuple[Literal["none", "one", "several"], ...] = ("none", "one", "sever
 
 def known_status(status: object) -> int | str | None:
     """Return an envelope's status if the reference lists it, otherwise ``other``; None for an absent status."""
-    if status == "ok" or status is None:
-        return status
-    if status == "":
+    if status is None or status == "":
         return None
     if isinstance(status, str) and (text := status.strip().lower()):
         status = int(text) if text.removeprefix("-").isdecimal() and len(text) < 10 else text
