@@ -5,13 +5,14 @@ import signal
 import subprocess
 import threading
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from paystar_async.cli.console import print_error
 
 EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND = 126, 127
 """The exit status of a command that cannot be run, as in a shell."""
 _SIGNAL_STATUS_BASE = 128
+_WAIT_SECONDS = 1.0
 
 _TERMINAL_SIGNALS = ("SIGINT", "SIGQUIT", "SIGHUP")
 """A terminal sends these to all processes in its foreground, the command among them."""
@@ -35,12 +36,20 @@ def run_command(command: Sequence[str], variables: Mapping[str, str | None]) -> 
         return EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_NOT_EXECUTABLE
     try:
         with _signals_forwarded_to(process):
-            status = process.wait()
+            status = _wait(process)
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait()
     return status if status >= 0 else _SIGNAL_STATUS_BASE - status
+
+
+def _wait(process: "subprocess.Popen[bytes]") -> int:
+    while True:
+        # Without a timeout, a signal that the kernel gives to another thread would not wake this one, whose handlers
+        # forward it.
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(_WAIT_SECONDS)
 
 
 @contextmanager

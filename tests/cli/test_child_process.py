@@ -5,6 +5,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from paystar_async.cli.child_process import run_command
 from tests.cli.conftest import Run
 
 PAYSTAR = (sys.executable, "-W", "error", "-m", "paystar_async")
@@ -120,3 +122,30 @@ def test_sandbox_command_in_terminal_is_interrupted_once() -> None:
         assert process.wait(timeout=30) == 7
     os.close(terminal)
     os.close(side)
+
+
+def test_run_command_forwards_signal_that_another_thread_receives(tmp_path: Path) -> None:
+    """The kernel gives a signal to any thread of a process; only the main thread runs handlers."""
+    ready = tmp_path / "ready"
+    os.mkfifo(ready)
+    code = (
+        "import signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1}); "
+        "open(sys.argv[1], 'w').close(); "
+        "sys.exit(7 if signal.sigtimedwait({signal.SIGUSR1}, 20) else 1)"
+    )
+
+    def receive() -> None:
+        ready.read_bytes()
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    def ignore(*_: object) -> None:
+        """Keep a signal that comes too early from ending the tests."""
+
+    previous = signal.signal(signal.SIGUSR1, ignore)
+    thread = threading.Thread(target=receive)
+    thread.start()
+    try:
+        assert run_command([*python(code), str(ready)], {}) == 7
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, previous)
