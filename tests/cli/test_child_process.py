@@ -124,7 +124,7 @@ def test_sandbox_command_in_terminal_is_interrupted_once() -> None:
     os.close(side)
 
 
-def test_run_command_forwards_signal_that_another_thread_receives(tmp_path: Path) -> None:
+def test_run_command_signal_in_another_thread_is_forwarded(tmp_path: Path) -> None:
     """The kernel gives a signal to any thread of a process; only the main thread runs handlers."""
     ready = tmp_path / "ready"
     os.mkfifo(ready)
