@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
 import anyio
-from anyio.from_thread import start_blocking_portal
+from anyio.from_thread import BlockingPortal
 
 from paystar_async.client import Paystar
 from paystar_async.errors import ConfigurationError
@@ -76,9 +76,15 @@ class LoopThread:
         self._process = os.getpid()
         self._ended = False
         self._resume = threading.Event()
-        self._manager = start_blocking_portal("asyncio", name="paystar_async event loop")
-        self._portal = self._manager.__enter__()
-        self._loop = self._portal.call(asyncio.get_running_loop)
+        # Not by start_blocking_portal: interrupted while the thread starts, that would wait for its end for ever.
+        started: Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]] = Future()
+        self._thread = threading.Thread(target=_run_loop, args=(started,), name="paystar_async event loop", daemon=True)
+        self._thread.start()
+        try:
+            self._portal, self._loop = started.result()
+        except BaseException:
+            started.add_done_callback(_stop_abandoned)
+            raise
         atexit.register(self.close)
 
     @property
@@ -114,8 +120,9 @@ class LoopThread:
         if self.is_usable:
             self._ended = True
             atexit.unregister(self.close)
-            error = SystemExit() if cancel else None  # an error makes the portal cancel its tasks
-            self._manager.__exit__(type(error) if error else None, error, None)
+            with suppress(RuntimeError):  # the loop has ended
+                self._portal.call(self._portal.stop, cancel)
+            self._thread.join()
 
     def close(self) -> None:
         """Close the clients, then end the loop; called when the process exits."""
@@ -144,6 +151,28 @@ class LoopThread:
     def resume(self) -> None:
         """Continue after ``pause``."""
         self._resume.set()
+
+
+def _stop_abandoned(started: "Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]]") -> None:
+    """End a loop whose start was interrupted."""
+    if started.exception() is None:
+        portal, loop = started.result()
+        loop.call_soon_threadsafe(lambda: loop.create_task(portal.stop()))
+
+
+def _run_loop(started: "Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]]") -> None:
+    """Run an event loop until its portal is stopped."""
+
+    async def main() -> None:
+        async with BlockingPortal() as portal:
+            started.set_result((portal, asyncio.get_running_loop()))
+            await portal.sleep_until_stopped()
+
+    try:
+        anyio.run(main)
+    except BaseException as error:  # of a task, such as SystemExit: its caller has it
+        if not started.done():
+            started.set_exception(error)
 
 
 class LoopThreads:

@@ -8,7 +8,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -164,6 +164,21 @@ def test_replaced_threads_are_refused(server: Server, module: str, monkeypatch: 
     with server.client() as paystar, pytest.raises(ConfigurationError, match="--worker-class gthread"):
         paystar.send(MATCH)
     assert server.requests == []
+
+
+def test_interrupted_start_is_begun_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with server.client() as paystar:
+        with monkeypatch.context() as patch:
+            patch.setattr(Future, "result", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                paystar.send(MATCH)
+        for thread in loop_threads():
+            thread.join(WAIT_SECONDS)
+        assert paystar.send(MATCH).value.is_matched
+        assert len(loop_threads()) == 1
 
 
 async def test_call_cancelled_before_it_begins_never_runs() -> None:

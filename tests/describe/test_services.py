@@ -182,10 +182,11 @@ def test_generate_source_wraps_long_lines() -> None:
     "table", [TABLE, make_table(WideRequest), (make_endpoint(WideRequest, kind="page"),)], ids=["table", "wide", "page"]
 )
 @pytest.mark.parametrize("command", [("format", "--check"), ("check",)], ids=lambda command: command[0])
-def test_generate_source_passes_ruff(table: tuple[Endpoint, ...], command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("blocking", [False, True], ids=["async", "blocking"])
+def test_generate_source_passes_ruff(table: tuple[Endpoint, ...], command: tuple[str, ...], blocking: bool) -> None:
     completed = subprocess.run(
         [sys.executable, "-m", "ruff", *command, "--no-cache", "--stdin-filename", "paystar_async/services.py", "-"],
-        input=generate_source(table),
+        input=generate_source(table, blocking=blocking),
         capture_output=True,
         encoding="utf-8",
         check=False,
