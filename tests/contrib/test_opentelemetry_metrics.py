@@ -35,17 +35,17 @@ class Metrics:
     def __init__(self) -> None:
         self._reader = InMemoryMetricReader()
         self.provider = MeterProvider([self._reader])
+        self._points: dict[str, dict[str, Any]] = {}
 
     def points(self, name: str) -> dict[str, Any]:
-        """Return the data points of a metric by their attributes, as sorted JSON."""
+        """Return the newest data points of a metric by their attributes, as sorted JSON."""
         data = self._reader.get_metrics_data()
         scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics] if data else []
-        return {
-            json.dumps(dict(point.attributes or {}), sort_keys=True): point
-            for metric in (metric for scope in scopes for metric in scope.metrics)
-            if metric.name == name
-            for point in metric.data.data_points
-        }
+        for metric in (metric for scope in scopes for metric in scope.metrics):
+            for point in metric.data.data_points:  # old versions of OpenTelemetry report the value of a gauge once
+                key = json.dumps(dict(point.attributes or {}), sort_keys=True)
+                self._points.setdefault(metric.name, {})[key] = point
+        return self._points.get(name, {})
 
     def values(self, name: str) -> dict[str, Any]:
         """Return the values of a counter or gauge by the values of their attributes."""
