@@ -1,5 +1,7 @@
 """The configuration of all tests: profiles, plugins, and the browser that some need."""
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,3 +21,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not CHROMIUM.exists():
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("browser")])
         items[:] = [item for item in items if not item.get_closest_marker("browser")]
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let child processes receive SIGINT, which they inherit as ignored under ``nohup`` and in CI."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)

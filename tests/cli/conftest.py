@@ -1,7 +1,6 @@
 """Fixtures: a clean environment, a sandbox on loopback, and a function that runs a command line."""
 
 import os
-import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -31,14 +30,6 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("PAYSTAR_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "300")
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Let child processes receive SIGINT, which they inherit as ignored under ``nohup`` and in CI."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, previous)
 
 
 @pytest.fixture

@@ -85,10 +85,12 @@ def test_django_commands_check_and_sweep(shop: Shop) -> None:
     assert manage(shop, "paystar_sweep") == ""
 
 
-def test_django_sweep_forever_ends_by_signal(shop: Shop) -> None:
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_django_sweep_forever_ends_by_signal(shop: Shop, number: signal.Signals) -> None:
     command = [sys.executable, "-W", "error", "-m", "django", "paystar_sweep", "--forever", "--every", "0.05"]
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with subprocess.Popen(command, env=shop.environment, cwd=ROOT, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command, env=shop.environment, cwd=ROOT, stderr=subprocess.PIPE) as process:
+        try:
             guard = Guard(process.pid)
             wait_for_thread(process)
             process.send_signal(number)
@@ -96,6 +98,8 @@ def test_django_sweep_forever_ends_by_signal(shop: Shop) -> None:
             assert process.stderr is not None
             assert process.stderr.read() == b""
             guard.stop()
+        finally:
+            process.kill()
 
 
 def wait_for_thread(process: subprocess.Popen[Any]) -> None:
