@@ -9,6 +9,7 @@ import threading
 import types
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -167,12 +168,16 @@ def test_replaced_threads_are_refused(server: Server, module: str, monkeypatch: 
 
 
 def test_interrupted_start_is_begun_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    get_result, interruptions = Future[Any].result, [KeyboardInterrupt()]
+
+    def interrupt_once(future: Future[Any], timeout: float | None = None) -> object:
+        if interruptions:
+            raise interruptions.pop()
+        return get_result(future, timeout)
 
     with server.client() as paystar:
         with monkeypatch.context() as patch:
-            patch.setattr(Future, "result", interrupt)
+            patch.setattr(Future, "result", interrupt_once)
             with pytest.raises(KeyboardInterrupt):
                 paystar.send(MATCH)
         for thread in loop_threads():
