@@ -1,5 +1,6 @@
 """The built packages: their contents, and the wheel in clean environments, without and with each extra."""
 
+import os
 import subprocess
 import sys
 import tarfile
@@ -59,7 +60,8 @@ class Environment:
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run the environment's Python from its own folder, where the sources cannot be imported."""
         command = [self.python, "-I", *arguments]
-        return subprocess.run(command, cwd=self.path, capture_output=True, text=True, timeout=60)
+        environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        return subprocess.run(command, cwd=self.path, env=environment, capture_output=True, text=True, timeout=60)
 
 
 def uv(*arguments: str | Path) -> str:
