@@ -105,7 +105,7 @@ class Dispatch:
     Only requests that are not READ count. A call sends at most one of them, whatever a user middleware does.
 
     Attributes:
-        is_sent: whether a request was next_errors to the engine and is not provably unsent.
+        is_sent: whether a request was passed to the engine and is not provably unsent.
         may_have_executed: whether a request may have had an effect.
     """
 

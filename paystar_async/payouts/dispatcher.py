@@ -351,7 +351,7 @@ class LocalDispatcher:
 
     async def _advance(self, due: DueChunk) -> None:
         lane = self._lanes[due.lane]
-        result = NotDue(due_at=None)
+        result = NotDue(due_at=None, was_sent=True)  # after an error the turn counts as used: it may have been
         try:
             result = await self._steps.step(due.chunk_id)
         except PaystarError as error:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
+from paystar_async.errors import StorageUnavailable
 from paystar_async.payouts.dispatcher import DueChunk, LocalDispatcher
 from paystar_async.payouts.ledger.leases import Lane, NotDue, next_send_time
 from paystar_async.payouts.turns import TurnRunner
@@ -167,6 +168,27 @@ async def test_local_dispatchers_share_turns_of_an_account() -> None:
     assert account.actual_rate == pytest.approx(10.0, rel=0.03)
     assert min(process.sent for process in processes) >= 45, [process.sent for process in processes]
     assert sum(process.taken for process in processes) <= 150, [process.taken for process in processes]
+
+
+class FailingOnce(SlowConnection):
+    """A process whose first step fails."""
+
+    async def step(self, chunk_id: str) -> NotDue:
+        self.taken += 1
+        if self.taken == 1:
+            raise StorageUnavailable("down")
+        return await self.account.step(chunk_id)
+
+
+async def test_local_dispatcher_failed_step_uses_its_turn() -> None:
+    account = make_account(2, 0.5, max_late=0.0)
+    process = FailingOnce(account, 0.0)
+    dispatcher = LocalDispatcher(process, account.clock, BackgroundTasks())
+    started_at = account.clock.monotonic()
+    async with account.clock.running():
+        await dispatcher.work(10)
+        await dispatcher.aclose()
+    assert account.calls[0] - started_at >= 1.7
 
 
 async def test_local_dispatcher_taken_chunks_use_no_turn() -> None:
