@@ -11,7 +11,7 @@ from paystar_async._version import VERSION as __version__
 if TYPE_CHECKING:
     from paystar_async.client import Paystar
     from paystar_async.credentials import Application, Gateway, Realm, Wallet
-    from paystar_async.endpoint import Endpoint, Middleware, Request, Response, Safety, Send
+    from paystar_async.endpoint import Endpoint, Middleware, Request, Safety, Send
     from paystar_async.models.gateway import Allotment, CreatePayment, InquirePayment, PaymentPage, VerifyPayment
     from paystar_async.models.identity import MatchCard, MatchIban, MatchMobile
     from paystar_async.models.inquiry import AccountToIban, CardToIban, InquireIban
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from paystar_async.models.wallet import FindWalletTransfers, GetWalletBalance, SettleWallet, WalletTransfer
     from paystar_async.payments.callback import Callback
     from paystar_async.payouts.models import Policy
+    from paystar_async.response import Response
     from paystar_async.runtime.clock import ManualClock
     from paystar_async.runtime.events import Event
     from paystar_async.storage.encryption import Crypto
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from paystar_async.values.secret import Secret
 
 _HOMES = {
-    "credentials": ("Application", "Gateway", "Wallet"),
+    "credentials": ("Application", "Gateway", "Realm", "Wallet"),
     "client": ("Paystar",),
     "runtime.clock": ("ManualClock",),
-    "endpoint": ("Endpoint", "Middleware", "Realm", "Request", "Response", "Safety", "Send"),
+    "endpoint": ("Endpoint", "Middleware", "Request", "Safety", "Send"),
+    "response": ("Response",),
     "runtime.events": ("Event",),
     "storage.encryption": ("Crypto",),
     "models.gateway": ("Allotment", "CreatePayment", "InquirePayment", "PaymentPage", "VerifyPayment"),

@@ -1,10 +1,10 @@
-"""Endpoints, requests, responses and the middleware stack.
+"""Endpoints, requests and the middleware stack.
 
 An endpoint knows no client, and a middleware knows only ``next``. A request contains no password, signature or query
 string; the request encoder adds them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -20,6 +20,7 @@ from paystar_async.errors import (
     Unauthenticated,
 )
 from paystar_async.models.base import Call
+from paystar_async.response import Response
 from paystar_async.values.secret import Secret
 
 T = TypeVar("T")
@@ -201,27 +202,6 @@ class Request(Generic[T_co]):
 
 
 _REQUEST_FIELDS = tuple(fields_dict(Request))
-
-
-@define(kw_only=True)
-class Response(Generic[T_co]):
-    """The response to a call.
-
-    Attributes:
-        value: the response model.
-        status: the envelope's status (``1`` or ``"ok"``).
-        message: the envelope's message.
-        http_status: the HTTP status; the envelope is parsed whatever the HTTP status.
-        headers: the HTTP headers, names in lower case.
-        body: the decoded body.
-    """
-
-    value: T_co
-    status: int | str
-    message: str
-    http_status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
 
 
 class Send(Protocol):

@@ -136,14 +136,13 @@ def paystar_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     ``@pytest.mark.paystar_offline`` applies the fixture to a test, and ``paystar_offline = true`` in pytest's
     configuration applies the fixture to every test.
     """
-    from paystar_async import client
     from paystar_async.transport.factory import make_engine
 
     def make_offline_engine(choice: "EngineOption", connections: int, proxy: "Secret | None" = None) -> "Engine":
         engine = make_engine(choice, connections, proxy)
         return _LoopbackEngine(engine) if isinstance(choice, str) else engine
 
-    monkeypatch.setattr(client, "make_engine", make_offline_engine)
+    monkeypatch.setattr("paystar_async.client.client.make_engine", make_offline_engine)
 
 
 class _LoopbackEngine:

@@ -14,11 +14,12 @@ import anyio.lowlevel
 from attrs import define, field, frozen
 
 from paystar_async import Application, Gateway, Paystar, Transfer, Wallet
-from paystar_async.endpoint import Request, Response
+from paystar_async.endpoint import Request
 from paystar_async.errors import NotSent, PaystarError
 from paystar_async.models.base import Call
 from paystar_async.models.identity import Match, MatchMobile
 from paystar_async.models.transfers import Settle
+from paystar_async.response import Response
 from paystar_async.runtime.clock import Clock, ManualClock
 from paystar_async.runtime.events import Event
 from paystar_async.table import BY_ID, BY_REQUEST

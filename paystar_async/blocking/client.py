@@ -9,8 +9,9 @@ from paystar_async.blocking.transfers import BlockingKeys, BlockingTransfers, Bl
 from paystar_async.client import Paystar
 from paystar_async.config import Options, Settings
 from paystar_async.credentials import Application, Gateway, Wallet
-from paystar_async.endpoint import Response, Safety
+from paystar_async.endpoint import Safety
 from paystar_async.models.base import Call
+from paystar_async.response import Response
 from paystar_async.runtime.lazy_service import service
 from paystar_async.table import endpoint_of
 from paystar_async.values.secret import clear_locals_on_error

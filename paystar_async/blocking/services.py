@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Protocol, TypeVar
 
-from paystar_async.endpoint import Response
 from paystar_async.models.base import Call
 from paystar_async.models.gateway import (
     Allotment,
@@ -46,6 +45,7 @@ from paystar_async.models.wallet import (
     WalletBalance,
     WalletTransfer,
 )
+from paystar_async.response import Response
 from paystar_async.values.dates import JalaliDay
 from paystar_async.values.secret import hide_method_arguments
 

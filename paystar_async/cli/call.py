@@ -32,9 +32,10 @@ from paystar_async.describe import (
     service_summary,
     to_markdown,
 )
-from paystar_async.endpoint import Endpoint, Response, Safety
+from paystar_async.endpoint import Endpoint, Safety
 from paystar_async.errors import PaystarError
 from paystar_async.models.base import Call, FieldInfo, fields_of, response_type, verify_checksums
+from paystar_async.response import Response
 from paystar_async.table import TABLE
 
 _HELP = """\

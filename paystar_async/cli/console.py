@@ -18,10 +18,11 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from paystar_async.endpoint import Endpoint, Response
+from paystar_async.endpoint import Endpoint
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
 from paystar_async.errors.text import visible
 from paystar_async.models.base import Call, FieldInfo, fields_of
+from paystar_async.response import Response
 from paystar_async.runtime.events import replace_log_output
 from paystar_async.table import BY_ID
 from paystar_async.values.secret import Secret

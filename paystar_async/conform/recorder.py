@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from paystar_async.conform.comparisons import Comparisons
-from paystar_async.endpoint import Observation, Request, Response, Send
+from paystar_async.endpoint import Observation, Request, Send
 from paystar_async.errors import ConfigurationError
+from paystar_async.response import Response
 from paystar_async.runtime.clock import Clock, SystemClock
 from paystar_async.runtime.events import logger
 from paystar_async.values.shapes import shape_of

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from paystar_async._version import VERSION
 from paystar_async.config import normalize_base_url, read_setting
 from paystar_async.credentials import BASE_URL
-from paystar_async.endpoint import Endpoint, Request, Response, Send
+from paystar_async.endpoint import Endpoint, Request, Send
 from paystar_async.errors import (
     ConfigurationError,
     InvalidResponse,
@@ -25,6 +25,7 @@ from paystar_async.errors import (
     StatusError,
     StorageError,
 )
+from paystar_async.response import Response
 from paystar_async.runtime.clock import Clock, SystemClock
 from paystar_async.runtime.events import Event, EventName, logger
 from paystar_async.values.numbers import require_seconds

@@ -24,9 +24,10 @@ from paystar_async.describe import (
     response_model_for,
     service_summary,
 )
-from paystar_async.endpoint import Endpoint, Response, Safety
+from paystar_async.endpoint import Endpoint, Safety
 from paystar_async.errors import ConfigurationError, InvalidResponse, InvalidValue, NoResponse, NotSent, StatusError
 from paystar_async.models.base import Call, FieldInfo, fields_of, response_type
+from paystar_async.response import Response
 from paystar_async.table import TABLE
 
 MAX_LINE_LENGTH = 120

@@ -7,7 +7,7 @@ import anyio
 from attrs import define, evolve, field
 
 from paystar_async.credentials import Credentials, Realm, account_argument, fits_header
-from paystar_async.endpoint import Endpoint, Observation, Request, Response, Safety, Send
+from paystar_async.endpoint import Endpoint, Observation, Request, Safety, Send
 from paystar_async.errors import (
     ConfigurationError,
     ExpiredToken,
@@ -20,6 +20,7 @@ from paystar_async.errors import (
 from paystar_async.keys.refresher import KeyRefresher
 from paystar_async.keys.store import KeyId, KeyRecord, KeyStore, RefreshedKey
 from paystar_async.models.keys import NewApiKey, NewInquiryKey, RefreshKey
+from paystar_async.response import Response
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import OnEvent
 from paystar_async.runtime.tasks import BackgroundTasks

@@ -9,8 +9,9 @@ from typing import Any
 import anyio
 from attrs import define, field
 
-from paystar_async.endpoint import Request, Response, Send
+from paystar_async.endpoint import Request, Send
 from paystar_async.errors import NotSent
+from paystar_async.response import Response
 from paystar_async.runtime.clock import Clock
 
 

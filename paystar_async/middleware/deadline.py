@@ -8,7 +8,8 @@ from typing import Any
 
 from attrs import frozen
 
-from paystar_async.endpoint import Request, Response, Send
+from paystar_async.endpoint import Request, Send
+from paystar_async.response import Response
 from paystar_async.runtime.clock import Clock
 from paystar_async.values.numbers import require_seconds
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from attrs import frozen
 
-from paystar_async.endpoint import Request, Response, Send
+from paystar_async.endpoint import Request, Send
 from paystar_async.errors import InvalidResponse, PaystarError, StatusError
+from paystar_async.response import Response
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import logger
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from attrs import define, field
 
-from paystar_async.endpoint import Request, Response, Safety, Send
+from paystar_async.endpoint import Request, Safety, Send
 from paystar_async.errors import InvalidResponse, NotSent, PaystarError, StatusError
 from paystar_async.errors.transient import is_transient
+from paystar_async.response import Response
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import Event, OnEvent
 

@@ -5,7 +5,6 @@ from typing import Any, Protocol, cast
 
 import anyio
 
-from paystar_async.endpoint import Response
 from paystar_async.errors import InvalidValue
 from paystar_async.listing import PAGE_SIZE, parse_wallet_track_id
 from paystar_async.models.base import Call
@@ -13,6 +12,7 @@ from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Tr
 from paystar_async.models.wallet import FindWalletTransfers, SettleWallet, WalletTransfer
 from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.models import ProductName
+from paystar_async.response import Response
 from paystar_async.values.field_type import short_repr
 
 MAX_CONCURRENT_FINDS = 4

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
 
 from paystar_async.credentials import Realm
-from paystar_async.endpoint import Request, Response
+from paystar_async.endpoint import Request
 from paystar_async.errors import (
     BY_STATUS,
     Executed,
@@ -25,6 +25,7 @@ from paystar_async.errors import (
 )
 from paystar_async.errors.text import visible
 from paystar_async.models.base import response_type
+from paystar_async.response import Response
 from paystar_async.runtime.clock import Clock, SystemClock
 from paystar_async.transport import json_codec
 from paystar_async.transport.encoder import count_items

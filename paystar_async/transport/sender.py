@@ -6,8 +6,9 @@ from typing import Any
 
 from attrs import frozen
 
-from paystar_async.endpoint import Endpoint, Request, Response, Safety
+from paystar_async.endpoint import Endpoint, Request, Safety
 from paystar_async.errors import InvalidResponse, NoResponse, NotSent, PaystarError
+from paystar_async.response import Response
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.tasks import cooperative_yield
 from paystar_async.transport.decoder import ResponseDecoder

@@ -18,9 +18,10 @@ import trio
 
 from paystar_async import Paystar
 from paystar_async.blocking import BlockingPaystar
-from paystar_async.endpoint import Request, Response, Send
+from paystar_async.endpoint import Request, Send
 from paystar_async.errors import ConfigurationError, InvalidValue, IpNotAllowed, NoResponse, NotSent
 from paystar_async.payouts.batch import Batch
+from paystar_async.response import Response
 from paystar_async.sandbox import Sandbox
 from tests.blocking.support import MATCH, WAIT_SECONDS, Server, loop_threads, transfer
 

@@ -50,7 +50,7 @@ def test_doctor_names_the_nearest_of_an_unknown_variable(run: Run, monkeypatch: 
 
 
 def test_variables_list_every_variable_the_package_reads() -> None:
-    source = "".join((PACKAGE / name).read_text(encoding="utf-8") for name in ("config.py", "client.py"))
+    source = "".join((PACKAGE / name).read_text(encoding="utf-8") for name in ("config.py", "client/client.py"))
     assert set(re.findall(r'"(PAYSTAR_[A-Z_]+)"', source)) == set(VARIABLES)
     assert {name for names in CREDENTIAL_VARIABLES.values() for name in names} < set(VARIABLES)
 

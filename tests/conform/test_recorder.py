@@ -15,8 +15,9 @@ import pytest
 
 from paystar_async.conform import ShapeRecorder
 from paystar_async.conform.recorder import decode_observation, read_observations
-from paystar_async.endpoint import Observation, Request, Response, Send
+from paystar_async.endpoint import Observation, Request, Send
 from paystar_async.errors import ConfigurationError, InvalidResponse, PaystarError, StatusError
+from paystar_async.response import Response
 from paystar_async.transport.observation import report_observation
 from tests.support import Engine, Raw, client, html_page, in_turn, ok, refused, request, transfer
 from tests.transport.endpoint_requests import CALLS, example_request, make_request

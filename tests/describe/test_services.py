@@ -11,8 +11,9 @@ import pytest
 from paystar_async import services
 from paystar_async.describe import endpoints_by_service, path_variants
 from paystar_async.describe.services import class_name, generate_source
-from paystar_async.endpoint import Endpoint, Response, Safety
+from paystar_async.endpoint import Endpoint, Safety
 from paystar_async.models.base import Call, fields_of, response_type
+from paystar_async.response import Response
 from paystar_async.table import TABLE
 from tests.describe.endpoints import WideRequest, example_values, make_endpoint, make_table
 

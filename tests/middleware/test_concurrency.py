@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paystar_async.endpoint import Request, Response
+from paystar_async.endpoint import Request
 from paystar_async.errors import NotSent
 from paystar_async.middleware.concurrency import ConcurrencyMiddleware
+from paystar_async.response import Response
 from paystar_async.runtime.clock import ManualClock
 from tests.support import APPLICATION, RESPONSE, Next, client, request, wait_all_tasks_blocked
 

@@ -280,7 +280,7 @@ async def test_aclose_cancels_hanging_handler_for_later(shop: Shop, monkeypatch:
 
 async def test_aclose_leaves_uncancellable_handler(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{PREFIX}.CLOSE_TIMEOUT_SECONDS", 0.01)
-    monkeypatch.setattr("paystar_async.loop_state.CLOSE_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("paystar_async.client.loop_state.CLOSE_TIMEOUT_SECONDS", 0.05)
     worker, release, entered = shop.worker(max_retries=0), asyncio.Event(), asyncio.Event()
 
     @worker.payments.on_verified

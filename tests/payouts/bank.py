@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 
-from paystar_async.endpoint import Response
 from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer, TransferStatus
 from paystar_async.models.wallet import Accepted, FindWalletTransfers, SettleWallet, WalletTransfer
@@ -14,6 +13,7 @@ from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.worker import ChunkWorker
+from paystar_async.response import Response
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.runtime.events import Event
 from paystar_async.runtime.tasks import BackgroundTasks

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from paystar_async.endpoint import Response
 from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
 from paystar_async.payouts.channels import BankTransferChannel, NoListError, WalletChannel, find_each
+from paystar_async.response import Response
 
 
 class RecordingService:

@@ -8,7 +8,6 @@ from typing import Any, cast
 import pytest
 from attrs import evolve
 
-from paystar_async.endpoint import Response
 from paystar_async.errors import InvalidInput, InvalidValue, NoResponse
 from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
@@ -20,6 +19,7 @@ from paystar_async.payouts.ledger import observations
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy, TransferState
 from paystar_async.payouts.reconcile import Mismatch, Reconciliation
+from paystar_async.response import Response
 from paystar_async.sandbox import Sandbox
 from tests.payouts.backends import Backend
 from tests.payouts.bank import FakeBank, PayoutFixture, each, raising, responding, wallet_transfer

@@ -21,8 +21,9 @@ import pytest
 
 from paystar_async.client import Paystar
 from paystar_async.credentials import Application, Gateway, Wallet
-from paystar_async.endpoint import Endpoint, Request, Response, Send
+from paystar_async.endpoint import Endpoint, Request, Send
 from paystar_async.errors import BY_STATUS, NoResponse, PaystarError
+from paystar_async.response import Response
 from paystar_async.runtime.clock import SystemClock
 from paystar_async.runtime.events import Event
 from paystar_async.storage.encryption import Crypto

@@ -265,7 +265,7 @@ class TestConvention:
             ("#versions", None),
             ("#none", "none"),
             ("none.md", "none.md"),
-            ("../client.py", "../client.py"),
+            ("../endpoint.py", "../endpoint.py"),
             ("https://example.com/none", None),
             (f"{REPOSITORY}/blob/main/CHANGELOG.md", None),
             (f"{REPOSITORY}/blob/main/NONE.md", f"{REPOSITORY}/blob/main/NONE.md"),

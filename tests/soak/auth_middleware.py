@@ -8,11 +8,12 @@ import attrs
 
 from paystar_async import Application, ManualClock, Paystar
 from paystar_async.credentials import Credentials
-from paystar_async.endpoint import Request, Response
+from paystar_async.endpoint import Request
 from paystar_async.errors import PaystarError
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.middleware.auth import AuthMiddleware
 from paystar_async.models.transfers import FindTransfers
+from paystar_async.response import Response
 from paystar_async.runtime.clock import SystemClock
 from paystar_async.runtime.tasks import BackgroundTasks
 from paystar_async.sandbox import Sandbox

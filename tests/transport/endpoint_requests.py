@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from paystar_async.credentials import Application, Credentials, Gateway, Wallet
-from paystar_async.endpoint import Endpoint, Request, Response
+from paystar_async.endpoint import Endpoint, Request
 from paystar_async.models.base import Call
+from paystar_async.response import Response
 from paystar_async.table import BY_ID, BY_REQUEST, TABLE
 from paystar_async.transport.decoder import ResponseDecoder
 from paystar_async.transport.encoder import EncodedRequest, RequestEncoder

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paystar_async.credentials import Credentials
-from paystar_async.endpoint import Endpoint, Response
+from paystar_async.endpoint import Endpoint
 from paystar_async.errors import (
     BY_STATUS,
     InvalidInput,
@@ -23,6 +23,7 @@ from paystar_async.errors import (
 from paystar_async.errors.base import MAX_FIELDS_SHOWN
 from paystar_async.models.identity import Match
 from paystar_async.models.transfers import Settlement, TransferStatus
+from paystar_async.response import Response
 from paystar_async.transport.decoder import MAX_KEYS, ResponseDecoder
 from paystar_async.transport.refusal import MAX_FIELDS, MAX_MESSAGES
 from paystar_async.values.secret import Secret

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from attrs import define, evolve, field
 
-from paystar_async.endpoint import Endpoint, Request, Response, Safety
+from paystar_async.endpoint import Endpoint, Request, Safety
 from paystar_async.errors import (
     BY_STATUS,
     ConfigurationError,
@@ -20,6 +20,7 @@ from paystar_async.errors import (
     StatusError,
 )
 from paystar_async.models.transfers import Settle
+from paystar_async.response import Response
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.table import BY_ID
 from paystar_async.transport.decoder import ResponseDecoder

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from paystar_async.endpoint import Request, Response, Safety, Send
+from paystar_async.endpoint import Request, Safety, Send
 from paystar_async.errors import PaystarError
+from paystar_async.response import Response
 from tests.payouts.simulator.world import Host
 
 

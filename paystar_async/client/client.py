@@ -9,21 +9,22 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from paystar_async import config
+from paystar_async.client.loop_state import LoopState, RequestFactory, current_loop_state
 from paystar_async.config import Checks, Options, require_above, require_instance, require_middleware
 from paystar_async.credentials import BASE_URL, Application, Credentials, Gateway, Realm, Wallet
-from paystar_async.endpoint import Middleware, Response, build_middleware_stack
+from paystar_async.endpoint import Middleware, build_middleware_stack
 from paystar_async.errors import ConfigurationError
 from paystar_async.key_service import Keys
 from paystar_async.keys.factory import make_key_store
 from paystar_async.keys.refresher import KeyRefresher
 from paystar_async.keys.store import KeyId, KeyRecord, KeyStore
-from paystar_async.loop_state import LoopState, RequestFactory, current_loop_state
 from paystar_async.middleware.auth import AuthMiddleware
 from paystar_async.middleware.concurrency import ConcurrencyMiddleware
 from paystar_async.middleware.deadline import DeadlineMiddleware
 from paystar_async.middleware.logging import LoggingMiddleware
 from paystar_async.middleware.retry import RetryBudget, RetryMiddleware
 from paystar_async.models.base import Call, verify_checksums
+from paystar_async.response import Response
 from paystar_async.runtime.clock import Clock, SystemClock
 from paystar_async.runtime.events import OnEvent, event_notifier, log_to_stderr, logger
 from paystar_async.runtime.lazy_service import service

@@ -9,10 +9,11 @@ import anyio
 from attrs import define, field
 
 from paystar_async.credentials import Credentials
-from paystar_async.endpoint import Request, Response, Send
+from paystar_async.endpoint import Request, Send
 from paystar_async.errors import NotSent
 from paystar_async.middleware.auth import REFRESH_TIMEOUT_SECONDS, AuthMiddleware
 from paystar_async.models.base import Call, verify_checksums
+from paystar_async.response import Response
 from paystar_async.runtime.tasks import BackgroundTasks, current_loop
 from paystar_async.table import endpoint_of
 from paystar_async.transport.engine import Engine
