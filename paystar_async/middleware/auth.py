@@ -24,7 +24,7 @@ from paystar_async.response import Response
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import OnEvent
 from paystar_async.runtime.tasks import BackgroundTasks
-from paystar_async.values.dates import parse_tehran
+from paystar_async.values.dates import parse_tehran, parse_unix_time
 from paystar_async.values.secret import Secret
 
 T = TypeVar("T")
@@ -208,15 +208,9 @@ def _read_refresh_token(value: object) -> Secret | None:
 
 def _read_expiry(value: object) -> float | None:
     """Return an expiry in seconds since 1970, or None if the value is missing or unreadable."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        # assumed (key-expiry): seconds, or JavaScript's milliseconds; the refresher accepts only the next two days
-        return value / 1000 if value > MAX_UNIX_SECONDS else float(value)
     expires_at = parse_tehran(value)
-    return expires_at.timestamp() if expires_at else None
-
-
-MAX_UNIX_SECONDS = 1e11
-"""The year 5138; a larger number counts milliseconds."""
+    # assumed (key-expiry): seconds, or JavaScript's milliseconds; the refresher accepts only the next two days
+    return expires_at.timestamp() if expires_at else parse_unix_time(value)
 
 
 def _refreshed_key(

@@ -251,20 +251,26 @@ def _envelope(body: bytes, http_status: int = 200) -> dict[str, object]:
     raise InvalidResponse("$", "expected a JSON object")
 
 
+def parse_status(value: object) -> int | str | None:
+    """Return an envelope's status, known words in lower case; None for a value that is no status."""
+    if type(value) is int and -(2**63) <= value < 2**64:
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    if text.removeprefix("-").isdecimal() and len(text) < 10:
+        return int(text)
+    return text.lower() if text.lower() in SUCCESS or text.lower() in BY_STATUS else text or None
+
+
 def _status(envelope: Mapping[str, object], http_status: int) -> int | str:
     """Return the status of an envelope, or the HTTP status of a refusal without an envelope status."""
-    status = envelope.get("status")
-    if type(status) is int and -(2**63) <= status < 2**64:
+    value = envelope.get("status")
+    status = parse_status(value)
+    if status is not None:
         return status
-    if isinstance(status, str) and status.strip():
-        text = status.strip()
-        if text.removeprefix("-").isdecimal() and len(text) < 10:
-            return int(text)
-        return text.lower() if text.lower() in SUCCESS or text.lower() in BY_STATUS else text
     message = envelope.get("message")
     if isinstance(message, str) and message.strip() == INVALID_ACCESS:
         return 4
-    is_absent = status is None or isinstance(status, str)
+    is_absent = value is None or isinstance(value, str)
     if is_absent and (http_status == 401 or (400 <= http_status < 500 and error_message(envelope))):
         return http_status
     raise InvalidResponse("$.status", "expected a status, an int or a word")

@@ -6,16 +6,15 @@ from typing import Any, Literal, cast
 from paystar_async.endpoint import Observation, Request
 from paystar_async.errors import StatusError, status_class
 from paystar_async.runtime.events import logger
-from paystar_async.transport.decoder import INVALID_ACCESS, SUCCESS
+from paystar_async.transport.decoder import INVALID_ACCESS, SUCCESS, parse_status
 from paystar_async.transport.encoder import count_items
-from paystar_async.values.dates import parse_tehran
+from paystar_async.values.dates import parse_tehran, parse_unix_time
 from paystar_async.values.shapes import shape_of
 
 _EXPIRY_FIELDS = ("api_key_expire_date", "inquiry_key_expire_date")
 _TEHRAN_OFFSET_SECONDS = 12_600
 _TOLERANCE_SECONDS = 600
 _MAX_LIFETIME_SECONDS = 2 * 86_400
-_MAX_UNIX_SECONDS = 1e11
 
 
 def report_observation(
@@ -51,15 +50,13 @@ def report_observation(
 _AMOUNTS: tuple[Literal["none", "one", "several"], ...] = ("none", "one", "several")
 
 
-def known_status(status: object) -> int | str | None:
+def known_status(value: object) -> int | str | None:
     """Return an envelope's status if the reference lists it, otherwise ``other``; None for an absent status."""
-    if status is None or status == "":
+    if value is None or value == "":
         return None
-    if isinstance(status, str) and (text := status.strip().lower()):
-        status = int(text) if text.removeprefix("-").isdecimal() and len(text) < 10 else text
-    if isinstance(status, bool) or not isinstance(status, int | str):
-        return "other"
-    return status if status in SUCCESS or status_class(status) is not StatusError else "other"
+    status = parse_status(value)
+    is_known = status is not None and (status in SUCCESS or status_class(status) is not StatusError)
+    return status if is_known else "other"
 
 
 def _kind_of_body(body: bytes) -> str:
@@ -84,8 +81,8 @@ def _expiry_kind(expiry: object, now: float) -> str:
     if expiry is None:
         return "absent"
     if isinstance(expiry, int | float):
-        seconds = expiry / 1000 if expiry > _MAX_UNIX_SECONDS else expiry
-        return "unix" if now < seconds <= now + _MAX_LIFETIME_SECONDS else "other number"
+        seconds = parse_unix_time(expiry)
+        return "unix" if seconds is not None and now < seconds <= now + _MAX_LIFETIME_SECONDS else "other number"
     expires_at = parse_tehran(expiry)
     if expires_at is None:
         return "other text"

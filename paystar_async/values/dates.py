@@ -18,6 +18,9 @@ _DAY = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2}")
 _HINT = "pass a date, a Jalali date (persiantools, jdatetime) or a text YYYY-MM-DD"
 _DATE_TIME = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
+_MAX_UNIX_SECONDS = 1e11
+"""The year 5138; a larger number counts milliseconds."""
+
 
 class _Persiantools(Protocol):
     def to_gregorian(self) -> date: ...
@@ -95,6 +98,15 @@ Day = Annotated[
     ),
 ]
 """A day, sent as the Gregorian ``YYYY-MM-DD``; a datetime is sent as the day in its own time zone."""
+
+
+def parse_unix_time(value: object) -> float | None:
+    """Return the seconds since 1970 of a number of seconds or, as in JavaScript, of milliseconds; None for others."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not 0 <= value < 1000 * _MAX_UNIX_SECONDS:  # NaN too; a longer integer does not fit in a float
+        return None
+    return value / 1000 if value > _MAX_UNIX_SECONDS else float(value)
 
 
 def parse_tehran(text: object) -> datetime | None:
