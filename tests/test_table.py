@@ -1,7 +1,6 @@
 """Every endpoint of the table in each artifact: methods, sandbox, commands, OpenAPI, reference."""
 
 import inspect
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, get_origin
@@ -10,6 +9,7 @@ import pytest
 
 from paystar_async import Paystar, describe
 from paystar_async.cli import main as paystar_command
+from paystar_async.describe.openapi import build_document
 from paystar_async.endpoint import Endpoint, Safety
 from paystar_async.models.base import fields_of, response_type
 from paystar_async.sandbox import Sandbox
@@ -17,7 +17,7 @@ from paystar_async.table import BY_ID, BY_REQUEST, REFRESH_ENDPOINTS, TABLE
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "paystar_async" / "docs" / "reference.md").read_text(encoding="utf-8")
-OPENAPI = json.loads((ROOT / "paystar_async" / "describe" / "openapi.json").read_text(encoding="utf-8"))
+OPENAPI = build_document()
 
 each_endpoint = pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: endpoint.id)
 

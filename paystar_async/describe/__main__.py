@@ -6,19 +6,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from paystar_async.describe import Table, assumptions, find_undocumented, llms, openapi, reference, services
+from paystar_async.describe import Table, assumptions, find_undocumented, llms, reference, services
 from paystar_async.errors import ConfigurationError
 from paystar_async.table import TABLE
 
 _DESCRIPTION = """\
 Write the files generated from the endpoint table (paystar_async/table.py) and the guides' index:
 
-  paystar_async/services.py            the typed methods, one per endpoint
-  paystar_async/blocking/services.py   the same methods, blocking
-  paystar_async/describe/openapi.json  the OpenAPI 3.1 document
-  paystar_async/docs/reference.md      the endpoint reference among the guides
-  paystar_async/docs/assumptions.md    the assumptions about the live service
-  paystar_async/docs/llms.txt          guides and endpoints, for language models
+  paystar_async/services.py           the typed methods, one per endpoint
+  paystar_async/blocking/services.py  the same methods, blocking
+  paystar_async/docs/reference.md     the endpoint reference among the guides
+  paystar_async/docs/assumptions.md   the assumptions about the live service
+  paystar_async/docs/llms.txt         guides and endpoints, for language models
 """
 _EPILOG = """\
 Run this after a change to the table, to a model or to the index, and commit the files.
@@ -43,7 +42,6 @@ def generated_files(root: Path, table: Table = TABLE) -> dict[Path, str]:
     return {
         package / "services.py": services.generate_source(table),
         package / "blocking" / "services.py": services.generate_source(table, blocking=True),
-        package / "describe" / "openapi.json": openapi.render_document(table),
         package / "docs" / "reference.md": reference.render_reference(table),
         package / "docs" / "assumptions.md": assumptions.render_assumptions(),
         package / "docs" / "llms.txt": llms.render_llms(index.read_text(encoding="utf-8"), table),

@@ -1,10 +1,9 @@
-"""The OpenAPI 3.1 document (``openapi.json``), for other languages and for tools.
+"""The OpenAPI 3.1 document, which a sandbox serves for other languages and for tools.
 
 It describes requests as they are sent, with the fields that the encoder adds to a request value: credentials, the
 signature, and the refresh token of an endpoint that refreshes a key.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -74,11 +73,6 @@ _SAMPLE_CREDENTIALS = Credentials(
     gateway=Gateway(id="-", sign_key="-"),
     wallet=Wallet(hashid="-", password="-", sign_key="-"),  # noqa: S106
 )
-
-
-def render_document(table: Table = TABLE) -> str:
-    """Return the document as the text of ``openapi.json``, without blanks: it is part of every installation."""
-    return json.dumps(build_document(table), separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
 def build_document(table: Table = TABLE, servers: Sequence[Json] = SERVERS) -> Json:

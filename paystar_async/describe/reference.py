@@ -50,7 +50,7 @@ async def main() -> None:
 asyncio.run(main())
 ```
 
-The same endpoints as OpenAPI 3.1 are in the package: `paystar_async/describe/openapi.json`.
+The same endpoints as OpenAPI 3.1: `/_sandbox/openapi.json` of a running `paystar sandbox`.
 """
 
 

@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[2]
 GENERATED_FILES = [
     "paystar_async/services.py",
     "paystar_async/blocking/services.py",
-    "paystar_async/describe/openapi.json",
     "paystar_async/docs/reference.md",
     "paystar_async/docs/llms.txt",
 ]
@@ -27,7 +26,7 @@ ASSUMPTIONS = "paystar_async/docs/assumptions.md"
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Return a project folder with freshly generated files."""
-    for name in ("describe", "docs", "blocking"):
+    for name in ("docs", "blocking"):
         (tmp_path / "paystar_async" / name).mkdir(parents=True)
     (tmp_path / "paystar_async" / "docs" / "index.md").write_text("# Guides\n", encoding="utf-8")
     assert main(["--root", str(tmp_path)]) == 0
@@ -44,7 +43,7 @@ def test_main_writes_outdated_files_once(root: Path, capsys: pytest.CaptureFixtu
     assert main(["--root", str(root)]) == 0
     written, summary = capsys.readouterr().out.splitlines()[-2:]
     assert written == f"wrote {Path('paystar_async', 'services.py')}"
-    assert summary == "6 files are up to date"
+    assert summary == "5 files are up to date"
     assert main(["--root", str(root), "--check"]) == 0
 
 
@@ -99,7 +98,7 @@ def test_help_names_files_and_exit_statuses(capsys: pytest.CaptureFixture[str]) 
         main(["--help"])
     assert exit_info.value.code == 0
     help_text = capsys.readouterr().out
-    for text in ("services.py", "openapi.json", "reference.md", "llms.txt", "--check", "1 a file is out of date"):
+    for text in ("services.py", "reference.md", "llms.txt", "--check", "1 a file is out of date"):
         assert text in help_text
 
 
