@@ -142,6 +142,9 @@ def _interrupt(*_: object) -> Never:
 
 
 def _run_app(tokens: list[str]) -> int:
+    if "--" in tokens and not tokens[tokens.index("--") + 1 :]:
+        print_error("no command follows --", hint="for example: paystar sandbox -- pytest")
+        return EXIT_USAGE
     try:
         status = make_app()(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()

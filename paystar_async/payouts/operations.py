@@ -126,7 +126,7 @@ class PayoutOperations:
     async def totals(self) -> Mapping[TransferState, Subtotal]:
         """Return the number and sum of all transfers in each state, over all batches of the configured accounts.
 
-        The time this takes grows with the number of transfers on record: about a second for millions.
+        The time this takes grows with the number of transfers on record: call it for a report, not for every request.
 
         Raises:
             StorageError: the ledger cannot be read.

@@ -62,6 +62,7 @@ def test_run_usage_error_is_one_line(arguments: tuple[str, ...], run: Run) -> No
         (("doctor", "extra"), "unexpected argument extra – see --help"),
         (("call", "inquiry", "iban"), "missing value for --iban – see --help"),
         (("call", "inquiry", "iban", "--ibna", "x"), "missing value for --iban – did you mean --iban?"),
+        (("sandbox", "--"), "no command follows -- – for example: paystar sandbox -- pytest"),
     ],
 )
 def test_print_usage_error_explains_mistake(arguments: tuple[str, ...], message: str, run: Run) -> None:
