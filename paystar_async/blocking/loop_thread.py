@@ -237,7 +237,7 @@ LOOP_THREADS = LoopThreads()
 
 
 def _require_real_threads() -> None:
-    """Raise ConfigurationError where gevent or eventlet has replaced threads: the event loop needs a thread of its own."""
+    """Raise ConfigurationError where gevent or eventlet has replaced threads: the event loop needs a real one."""
     gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
     if (gevent is not None and gevent.is_module_patched("threading")) or (
         eventlet is not None and eventlet.is_monkey_patched("thread")
