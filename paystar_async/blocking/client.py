@@ -35,6 +35,11 @@ def _payouts_class() -> "type[BlockingPayouts]":
     return BlockingPayouts
 
 
+def client_of(paystar: "BlockingPaystar") -> Paystar:
+    """Return the client that a blocking client runs."""
+    return paystar._runner.client  # noqa: SLF001 - of this module  # pyright: ignore[reportPrivateUsage]
+
+
 class BlockingPaystar:
     """A client of all of Paystar's services for programs without an event loop.
 

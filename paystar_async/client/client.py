@@ -66,6 +66,11 @@ def _payouts_class() -> "type[Payouts]":
     return Payouts
 
 
+def user_middleware(paystar: "Paystar") -> Sequence[Middleware]:
+    """Return the user middlewares of a client, outermost first."""
+    return paystar._middleware  # noqa: SLF001 - of this module  # pyright: ignore[reportPrivateUsage]
+
+
 class Paystar:
     """An asynchronous client of all of Paystar's services.
 

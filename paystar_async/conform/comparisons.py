@@ -42,7 +42,9 @@ class _SentTransfer:
 class _CreatedPayment:
     amount: int
     created_at: float
-    verified: bool = False
+    uses_default_method: bool
+    is_verified: bool = False
+    has_returned: bool = False
 
 
 @define
@@ -86,6 +88,14 @@ class Comparisons:
                 return {"birth date": "matched"}
             case _:
                 return {}
+
+    def take_default_method(self, ref_num: object) -> bool | None:
+        """Return whether a payment was created without ``callback_method``; None if unknown, or returned before."""
+        payment = self._payments.get(hash(ref_num)) if isinstance(ref_num, str) else None
+        if payment is None or payment.has_returned:
+            return None
+        payment.has_returned = True
+        return payment.uses_default_method
 
     def _compare_transfers(
         self, transfers: Sequence[Transfer] | Sequence[WalletTransfer], value: object, error: BaseException | None
@@ -162,7 +172,8 @@ class Comparisons:
             if value.payment_amount is not None:
                 facts["payment_amount"] = _ratio(value.payment_amount, call.amount)
             _remember(self._orders, key, hash(value.ref_num))
-            _remember(self._payments, hash(value.ref_num), _CreatedPayment(call.amount, self.clock.time()))
+            payment = _CreatedPayment(call.amount, self.clock.time(), call.callback_method is None)
+            _remember(self._payments, hash(value.ref_num), payment)
         elif previous is not None and isinstance(error, StatusError):
             facts["repeated order_id"] = "refused"
         return facts
@@ -172,11 +183,11 @@ class Comparisons:
         payment = self._payments.get(hash(call.ref_num))
         if isinstance(value, VerifiedPayment):
             facts["price"] = _ratio(value.price, call.amount)
-        if payment is not None and payment.verified and (value is not None or isinstance(error, PaystarError)):
+        if payment is not None and payment.is_verified and (value is not None or isinstance(error, PaystarError)):
             is_refused = isinstance(error, AlreadyVerified)
             facts["second verify"] = "already verified" if is_refused else "other"
         if payment is not None and value is not None:
-            payment.verified = True
+            payment.is_verified = True
         return facts
 
     def _compare_inquiry(self, call: InquirePayment, value: object) -> Facts:

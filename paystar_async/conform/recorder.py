@@ -13,7 +13,7 @@ from paystar_async.errors import ConfigurationError
 from paystar_async.response import Response
 from paystar_async.runtime.clock import Clock, SystemClock
 from paystar_async.runtime.events import logger
-from paystar_async.values.shapes import shape_of
+from paystar_async.values.shapes import list_in, shape_of
 
 DEFAULT_MAX_BYTES = 4_000_000
 """Size at which a file of shapes stops growing."""
@@ -65,26 +65,36 @@ class ShapeRecorder:
         self._record_call(request, observations, response.value, None)
         return response
 
-    def record_callback(self, method: str, fields: Mapping[str, object], *, default_method: bool) -> None:
+    def record_callback(self, method: str, fields: Mapping[str, object], *, default_method: bool | None = None) -> None:
         """Record the shape of a payment's callback, which no middleware sees.
 
+        The callback routes of ``paystar_async.contrib`` call this by themselves.
+
         Args:
-            method: the HTTP method of the callback, ``GET`` or ``POST``.
-            fields: the fields of the callback.
-            default_method: whether the payment was created without ``callback_method``.
+            method: the HTTP method of the callback, ``GET`` or ``POST``; another one is not recorded.
+            fields: the fields of the callback; a field may be a list of texts.
+            default_method: whether the payment was created without ``callback_method``. None: as this recorder saw it;
+                only the first callback of a payment that it saw created is recorded then, since anyone can send one.
         """
-        if method in ("GET", "POST"):
-            facts = {"method": method, "default": "yes" if default_method else "no"}
-            self.record(
-                Observation(
-                    endpoint=CALLBACK,
-                    http_status=0,
-                    status=None,
-                    sent="none",
-                    shape=shape_of(dict(fields)),
-                    facts=facts,
+        if method not in ("GET", "POST"):
+            return
+        try:
+            texts = {name: _unwrap(value) for name, value in dict(fields).items()}
+            if default_method is None:
+                default_method = self._comparisons.take_default_method(texts.get("ref_num"))
+            if default_method is not None:
+                self.record(
+                    Observation(
+                        endpoint=CALLBACK,
+                        http_status=0,
+                        status=None,
+                        sent="none",
+                        shape=shape_of(texts),
+                        facts={"method": method, "default": "yes" if default_method else "no"},
+                    )
                 )
-            )
+        except Exception as error:  # the payment must be confirmed
+            self._warn(type(error).__name__)
 
     def _record_call(
         self, request: Request[Any], observations: list[Observation], value: object, error: BaseException | None
@@ -137,6 +147,12 @@ class ShapeRecorder:
         if not self._has_warned:
             self._has_warned = True
             logger.warning("shapes are no longer recorded: %s", reason)
+
+
+def _unwrap(value: object) -> object:
+    """Return the entry of a list with one entry, as forms are parsed; any other value as it is."""
+    entries = list_in(value)
+    return entries[0] if entries is not None and len(entries) == 1 else value
 
 
 def encode_observation(observation: Observation) -> str:

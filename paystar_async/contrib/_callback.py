@@ -5,7 +5,7 @@ is logged, and every error in it is a page and a log line.
 """
 
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from inspect import isawaitable
 from typing import cast
@@ -14,7 +14,10 @@ from urllib.parse import parse_qs
 import anyio
 
 from paystar_async.blocking import BlockingPaystar
+from paystar_async.blocking.client import client_of
 from paystar_async.client import Paystar
+from paystar_async.client.client import user_middleware
+from paystar_async.conform import ShapeRecorder
 from paystar_async.contrib._responses import LATER, SHOP_FAILED, UNKNOWN_ORDER, UNREADABLE, Page
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError, UnknownOrder
 from paystar_async.payments import Callback, Payment
@@ -89,6 +92,7 @@ def log_handler_failure(path: str, error: Exception) -> Page:
 async def confirm_request(
     paystar: Paystar,
     *,
+    method: str,
     query: bytes,
     content_type: str | None = None,
     body: AsyncIterable[bytes] | None = None,
@@ -97,7 +101,8 @@ async def confirm_request(
     """Confirm the payment of a request to the callback's address.
 
     Args:
-        paystar: the client.
+        paystar: the client; a ShapeRecorder among its middlewares records the callback's shape.
+        method: the HTTP method of the request.
         query: the query string as it came.
         content_type: content type of the body; only a form is read.
         body: the chunks of a POST's body; None for a GET.
@@ -111,7 +116,9 @@ async def confirm_request(
             nothing was changed.
     """
     raw = None if body is None else await _read_bounded(body)
-    callback = parse_request(query, content_type, raw)
+    fields = _read_fields(query, content_type, raw)
+    _record(user_middleware(paystar), method, fields)
+    callback = _parse_callback(fields)
     amount = None if amount_of is None else await _amount(amount_of, callback)
     order_id = None if amount_of is None else callback.order_id
     with pages_for_errors(callback):
@@ -121,6 +128,7 @@ async def confirm_request(
 def confirm_request_blocking(
     paystar: BlockingPaystar,
     *,
+    method: str,
     query: bytes,
     content_type: str | None = None,
     body: bytes | None = None,
@@ -129,7 +137,8 @@ def confirm_request_blocking(
     """Confirm the payment of a request to the callback's address in a program without an event loop.
 
     Args:
-        paystar: the client.
+        paystar: the client; a ShapeRecorder among its middlewares records the callback's shape.
+        method: the HTTP method of the request.
         query: the query string as it came.
         content_type: content type of the body; only a form is read.
         body: a POST's body; None for a GET.
@@ -141,7 +150,9 @@ def confirm_request_blocking(
     Raises:
         NoPayment: as ``confirm_request``.
     """
-    callback = parse_request(query, content_type, body)
+    fields = _read_fields(query, content_type, body)
+    _record(user_middleware(client_of(paystar)), method, fields)
+    callback = _parse_callback(fields)
     amount, order_id = None, None
     if amount_of is not None:
         with _shop_errors(callback):
@@ -151,10 +162,16 @@ def confirm_request_blocking(
         return _log_outcome(paystar.payments.confirm(callback, amount=amount, order_id=order_id))
 
 
-def parse_request(query: bytes, content_type: str | None, body: bytes | None) -> Callback:
-    """Return the callback in a request; raise NoPayment if it has none."""
+def _record(middlewares: Iterable[object], method: str, fields: Mapping[str, list[str]]) -> None:
+    for middleware in middlewares:
+        if isinstance(middleware, ShapeRecorder):
+            middleware.record_callback(method, fields)
+
+
+def _parse_callback(fields: Mapping[str, list[str]]) -> Callback:
+    """Return the callback in the fields of a request; raise NoPayment if it has none."""
     try:
-        return Callback.parse(_fields(query, content_type, body))
+        return Callback.parse(fields)
     except ValueError as error:
         raise _unreadable(error) from None
 
@@ -240,11 +257,18 @@ def _require_order(amount: int | None, callback: Callback) -> int:
     return amount
 
 
-def _fields(query: bytes, content_type: str | None, body: bytes | None) -> Mapping[str, list[str]]:
-    """Return the fields of the form, or of the query if there is no form: the address may have fields of its own."""
-    if body and (content_type or FORM).partition(";")[0].strip().lower() != FORM:
-        raise ValueError("not a form")
-    return _parse(body or b"") or _parse(query)
+def _read_fields(query: bytes, content_type: str | None, body: bytes | None) -> Mapping[str, list[str]]:
+    """Return the fields of the form, or of the query if there is no form: the address may have fields of its own.
+
+    Raises:
+        NoPayment: the body is not a form, or has too many bytes or fields.
+    """
+    try:
+        if body and (content_type or FORM).partition(";")[0].strip().lower() != FORM:
+            raise ValueError("not a form")
+        return _parse(body or b"") or _parse(query)
+    except ValueError as error:
+        raise _unreadable(error) from None
 
 
 async def _read_bounded(chunks: AsyncIterable[bytes]) -> bytes:

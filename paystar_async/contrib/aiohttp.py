@@ -102,6 +102,7 @@ def payment_handler(on_payment: OnPayment, *, amount_of: AmountOf | None = None)
         try:
             payment = await confirm_request(
                 request.config_dict[PAYSTAR],
+                method=request.method,
                 query=request.rel_url.raw_query_string.encode(),
                 content_type=request.headers.get("content-type"),
                 body=_body(request) if request.method == "POST" else None,

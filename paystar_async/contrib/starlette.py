@@ -162,6 +162,7 @@ async def payment_of(request: Request, paystar: Paystar, amount_of: AmountOf | N
     """Return the payment of a request to a callback, for your own route; raise NoPayment with the page to show."""
     return await confirm_request(
         paystar,
+        method=request.method,
         query=request.scope["query_string"],
         content_type=request.headers.get("content-type"),
         body=_body(request) if request.method == "POST" else None,

@@ -13,11 +13,13 @@ from unittest.mock import Mock
 
 import pytest
 
+from paystar_async import Paystar
 from paystar_async.conform import ShapeRecorder
 from paystar_async.conform.recorder import decode_observation, read_observations
 from paystar_async.endpoint import Observation, Request, Send
 from paystar_async.errors import ConfigurationError, InvalidResponse, PaystarError, StatusError
 from paystar_async.response import Response
+from paystar_async.sandbox import Sandbox
 from paystar_async.transport.observation import report_observation
 from tests.support import Engine, Raw, client, html_page, in_turn, ok, refused, request, transfer
 from tests.transport.endpoint_requests import CALLS, example_request, make_request
@@ -291,6 +293,26 @@ def test_record_callback_writes_method_and_shape(tmp_path: Path) -> None:
     assert record["endpoint"] == "gateway.callback"
     assert record["facts"] == {"method": "POST", "default": "yes"}
     assert record["shape"] == {"status": "text:digits:1-4", "ref_num": "text:letters:5-8", "…": "unknown"}
+
+
+@pytest.mark.parametrize(("callback_method", "default"), [(None, "yes"), (1, "no")])
+async def test_record_callback_knows_how_payment_was_created(
+    tmp_path: Path, callback_method: int | None, default: str
+) -> None:
+    path, sandbox = tmp_path / "shapes.jsonl", Sandbox()
+    recorder = ShapeRecorder(path)
+    async with Paystar(gateway=sandbox.gateway, engine=sandbox.engine(), middleware=[recorder]) as paystar:
+        created = await paystar.gateway.create(
+            amount=50_000, order_id="o-1", callback="https://shop.example/back", callback_method=callback_method
+        )
+    for _ in range(2):
+        recorder.record_callback("GET", {"ref_num": [created.ref_num]})
+    forged: list[object] = ["unseen", "", None, 1, [], {}, [created.ref_num, "x"]]
+    for ref_num in forged:
+        recorder.record_callback("GET", {"ref_num": ref_num})
+    callbacks = [record for record in records(path) if record["endpoint"] == "gateway.callback"]
+    assert [record["facts"]["default"] for record in callbacks] == [default]
+    assert callbacks[0]["shape"] == {"ref_num": next(iter(records(path)))["shape"]["data"]["ref_num"]}
 
 
 def unreadable_lines() -> Iterator[str]:

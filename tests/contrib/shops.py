@@ -1,7 +1,7 @@
 """A small shop in each framework, for tests that hold for all frameworks."""
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from paystar_async.contrib import aiohttp as with_aiohttp
 from paystar_async.contrib import fastapi as with_fastapi
 from paystar_async.contrib import starlette as with_starlette
 from paystar_async.contrib._callback import AmountOf
+from paystar_async.endpoint import Middleware
 from paystar_async.payments import Payment
 from paystar_async.sandbox import Sandbox
 from tests.contrib.browsing import browsing, token_in
@@ -55,6 +56,7 @@ class Shop:
     received: list[Payment] = field(factory=list[Payment])
     response: Any = "/orders/ORD-1"
     database: Path | None = None
+    middleware: Sequence[Middleware] = ()
 
     def client(self) -> Paystar:
         return Paystar(
@@ -62,6 +64,7 @@ class Shop:
             engine=self.sandbox.engine(),
             database=self.database,
             max_retries=0,
+            middleware=self.middleware,
         )
 
     async def on_payment(self, _: object, payment: Payment) -> Any:
@@ -210,6 +213,7 @@ async def django(shop: Shop, *, is_async: bool = False) -> AsyncGenerator[Ask]:
         "engine": shop.sandbox.engine(),
         "database": shop.database,
         "max_retries": 0,
+        "middleware": shop.middleware,
     }
     with override_settings(PAYSTAR=options, ROOT_URLCONF=urls):
         application: Any = get_asgi_application()

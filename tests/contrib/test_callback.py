@@ -1,11 +1,13 @@
 """The callback in every framework: payers are redirected, and invalid requests are a page and a log line."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlencode
 
 import anyio
@@ -14,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paystar_async import Paystar
+from paystar_async.conform import ShapeRecorder
 from paystar_async.contrib import _callback as callback_module
 from paystar_async.contrib._callback import MAX_FIELDS, MAX_FORM_BYTES, NoPayment, confirm_request
 from paystar_async.errors import InvalidValue
@@ -28,7 +31,8 @@ logger = logging.getLogger("paystar_async")
 
 @pytest.fixture(params=["orders stored by the SDK", "orders stored by the shop"])
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
-    return Shop(database=tmp_path / "orders.db" if "SDK" in request.param else None)
+    recorder = ShapeRecorder(tmp_path / "shapes.jsonl")
+    return Shop(database=tmp_path / "orders.db" if "SDK" in request.param else None, middleware=[recorder])
 
 
 @pytest.fixture(params=FRAMEWORKS)
@@ -97,6 +101,47 @@ async def test_callback_payer_is_redirected(
     (payment,) = shop.received
     assert isinstance(payment.outcome, OUTCOMES[choice])
     assert lines(caplog) == [f"payments: a callback for order 'ORD-1': {type(payment.outcome).__name__}"]
+
+
+# --- a callback is recorded -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_callback_of_seen_payment_is_recorded(method: str, ask: Ask, shop: Shop, tmp_path: Path) -> None:
+    fields = {**await shop.pay(order_id="ORD-seen"), "user_name": CARD, "kanari": "kanari"}
+
+    for query in (fields, fields | {"ref_num": "kanari"}, fields):
+        await come_back(ask, method, query)
+
+    text = (tmp_path / "shapes.jsonl").read_text("utf-8")
+    (record,) = [record for record in map(json.loads, text.splitlines()) if record["endpoint"] == "gateway.callback"]
+    assert record["facts"] == {"method": method, "default": "yes"}
+    assert record["times"] == 1, "anyone can send a callback: one of each payment is recorded"
+    assert record["shape"]["card_number"] == "text:masked_card:9-16"
+    assert record["shape"]["…"] == "unknown"
+    assert [value for value in (*fields.values(), "kanari") if len(value) > 3 and value in text] == []
+
+
+async def test_callback_that_is_unreadable_is_recorded(ask: Ask, shop: Shop, tmp_path: Path) -> None:
+    fields = await shop.pay()
+    del fields["order_id"]
+
+    assert (await come_back(ask, "GET", fields)).status == 400
+    assert '"endpoint":"gateway.callback"' in (tmp_path / "shapes.jsonl").read_text("utf-8")
+
+
+async def test_callback_is_confirmed_if_recording_fails(
+    ask: Ask, shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = await shop.pay()
+    monkeypatch.setattr("paystar_async.conform.recorder.shape_of", Mock(side_effect=ZeroDivisionError))
+
+    assert (await come_back(ask, "GET", fields)).status == 303
+    assert isinstance(shop.received[0].outcome, Verified)
+    assert "shapes are no longer recorded: ZeroDivisionError" in caplog.messages
+
+
+# --- how a callback is read -------------------------------------------------------------------------------------------
 
 
 async def test_callback_form_goes_before_query(ask: Ask, shop: Shop) -> None:
@@ -203,7 +248,7 @@ async def test_confirm_request_reads_bounded_body() -> None:
             yield b"a" * 1024
 
     with pytest.raises(NoPayment):
-        await confirm_request(Shop().client(), query=b"", body=long())
+        await confirm_request(Shop().client(), method="POST", query=b"", body=long())
     assert sum(read) == MAX_FORM_BYTES + 1024
 
 
@@ -226,7 +271,12 @@ def test_confirm_request_any_bytes_are_400_and_one_log_line(
         form = None if chunks is None else body(chunks)
         with pytest.raises(NoPayment) as refused:
             await confirm_request(
-                CLIENT, query=query, content_type=content_type, body=form, amount_of={"ORD-2": 50_000}.get
+                CLIENT,
+                method="POST",
+                query=query,
+                content_type=content_type,
+                body=form,
+                amount_of={"ORD-2": 50_000}.get,
             )
         assert refused.value.page.status == 400
 
@@ -335,7 +385,7 @@ async def test_callback_raising_amount_of_is_503(caplog: pytest.LogCaptureFixtur
         raise KeyError("the shop's own")
 
     with pytest.raises(NoPayment) as refused:
-        await confirm_request(CLIENT, query=urlencode(GOOD).encode(), amount_of=amount_of)
+        await confirm_request(CLIENT, method="GET", query=urlencode(GOOD).encode(), amount_of=amount_of)
 
     assert refused.value.page.status == 503
     assert "KeyError" in caplog.messages[0]
@@ -352,7 +402,7 @@ async def test_callback_hanging_amount_of_is_503(
         raise AssertionError
 
     with anyio.fail_after(5), pytest.raises(NoPayment) as refused:
-        await confirm_request(CLIENT, query=urlencode(GOOD).encode(), amount_of=amount_of)
+        await confirm_request(CLIENT, method="GET", query=urlencode(GOOD).encode(), amount_of=amount_of)
 
     assert refused.value.page.status == 503
     assert "TimeoutError" in caplog.messages[0]

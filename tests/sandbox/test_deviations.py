@@ -84,7 +84,7 @@ async def take_payment(world: World) -> None:
     started = await paystar.payments.start(amount=50_000, order_id="o-1", callback=CALLBACK)
     returned = sandbox.return_payer(started.url)
     method = "GET" if returned.uses_get else "POST"
-    world.recorder.record_callback(method, returned.fields, default_method=True)
+    world.recorder.record_callback(method, returned.fields)
     world.payment = await paystar.payments.confirm(Callback.parse(dict(returned.fields)))
     with suppress(PaystarError):
         await paystar.gateway.verify(

@@ -87,7 +87,7 @@ class PaymentCallbackView(View):
         try:
             body = _body(request) if request.method == "POST" else None
             payment = confirm_request_blocking(
-                get_blocking_paystar(), **_query(request), body=body, amount_of=self.amount_of
+                get_blocking_paystar(), **_arguments(request), body=body, amount_of=self.amount_of
             )
         except NoPayment as error:
             return page_response(error.page)
@@ -110,7 +110,7 @@ class _AsyncHandlers:
     async def get(self, request: HttpRequest, *_: Any, **__: Any) -> Any:
         body = _chunks(request) if request.method == "POST" else None
         try:
-            payment = await confirm_request(get_paystar(), **_query(request), body=body, amount_of=self.amount_of)
+            payment = await confirm_request(get_paystar(), **_arguments(request), body=body, amount_of=self.amount_of)
         except NoPayment as error:
             return page_response(error.page)
         try:
@@ -128,12 +128,13 @@ def _asynchronous(view_class: type[PaymentCallbackView]) -> type[PaymentCallback
     return type(view_class.__name__, (_AsyncHandlers, view_class), {"__doc__": view_class.__doc__})
 
 
-def _query(request: HttpRequest) -> dict[str, Any]:
-    """Return the query and the content type of a request, as arguments of ``confirm_request``."""
+def _arguments(request: HttpRequest) -> dict[str, Any]:
+    """Return the method, query and content type of a request, as arguments of ``confirm_request``."""
     content_type = request.META.get("CONTENT_TYPE")
     if getattr(request, "_post", None) and (content_type or "").startswith("multipart/"):
         content_type = FORM  # the form that other code has parsed is encoded again
-    return {"query": request.META.get("QUERY_STRING", "").encode("latin-1", "replace"), "content_type": content_type}
+    query = request.META.get("QUERY_STRING", "").encode("latin-1", "replace")
+    return {"method": request.method, "query": query, "content_type": content_type}
 
 
 def _body(request: HttpRequest) -> bytes:
