@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from cyclopts import Parameter
 
@@ -12,10 +13,13 @@ from paystar_async.errors import ConfigurationError
 LEDGER_OPTION = Parameter(help="the ledger file, or postgresql://…; PAYSTAR_DATABASE by default")
 DATABASE_OPTION = Parameter(help="the file with the orders, or postgresql://…; PAYSTAR_DATABASE by default")
 
+Location = str | Path
+"""A file, or postgresql://…. The value of an option is always the text; Path lets the shell complete files."""
+
 Work = Callable[[Paystar], Awaitable[int]]
 
 
-def run_with_ledger(ledger: str | None, work: Work) -> int:
+def run_with_ledger(ledger: Location | None, work: Work) -> int:
     """Run ``work`` with a client of the payout ledger; return its exit status.
 
     Raises:
@@ -25,7 +29,7 @@ def run_with_ledger(ledger: str | None, work: Work) -> int:
     return _run_with_database(ledger, work, error)
 
 
-def run_with_orders(database: str | None, work: Work) -> int:
+def run_with_orders(database: Location | None, work: Work) -> int:
     """Run ``work`` with a client of the stored orders; return its exit status.
 
     Raises:
@@ -35,7 +39,7 @@ def run_with_orders(database: str | None, work: Work) -> int:
     return _run_with_database(database, work, error)
 
 
-def _run_with_database(database: str | None, work: Work, missing: ConfigurationError) -> int:
+def _run_with_database(database: Location | None, work: Work, missing: ConfigurationError) -> int:
     database = database or read_setting("PAYSTAR_DATABASE")
     if not database:
         raise missing

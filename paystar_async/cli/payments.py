@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from cyclopts import App, Parameter
 from rich.text import Text
 
-from paystar_async.cli.client import DATABASE_OPTION, run_with_orders
+from paystar_async.cli.client import DATABASE_OPTION, Location, run_with_orders
 from paystar_async.cli.console import format_amount, make_table, print_json, print_note, stdout_console
 from paystar_async.cli.json_output import JSON_OPTION, format_time, order_to_json, payment_to_json
 from paystar_async.cli.parameters import choice_parameter, count_parameter
@@ -18,6 +18,8 @@ from paystar_async.payments.outcomes import Payment
 from paystar_async.payments.service import SWEEP_LIMIT
 from paystar_async.values.field_type import short_repr
 from paystar_async.values.masking import mask_text
+
+StateName = Literal["open", "verified", "cancelled", "declined", "expired", "mismatch"]
 
 DEFAULT_ORDERS = 20
 
@@ -30,7 +32,7 @@ about each open payment that is due, and verifies what was paid. No command fulf
 """
 _LIMIT = count_parameter(f"maximum number of orders; {DEFAULT_ORDERS} by default")
 _SWEEP_LIMIT = count_parameter(f"maximum number of orders to check; {SWEEP_LIMIT} by default")
-_STATE = choice_parameter([status.value for status in OrderStatus], "only orders with this status: open, verified, …")
+_STATE = choice_parameter(get_args(StateName), "only orders with this status")
 _STYLES = {OrderStatus.VERIFIED: "green", OrderStatus.MISMATCH: "bold red"}
 
 
@@ -47,7 +49,7 @@ def find(
     order_id: Annotated[str, Parameter(help="the order")],
     /,
     *,
-    database: Annotated[str | None, DATABASE_OPTION] = None,
+    database: Annotated[Location | None, DATABASE_OPTION] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> int:
     """Show an order and each payment that was started for it; no request is made."""
@@ -68,8 +70,8 @@ def find(
 
 def list_orders(
     *,
-    database: Annotated[str | None, DATABASE_OPTION] = None,
-    state: Annotated[str | None, _STATE] = None,
+    database: Annotated[Location | None, DATABASE_OPTION] = None,
+    state: Annotated[StateName | None, _STATE] = None,
     limit: Annotated[int, _LIMIT] = DEFAULT_ORDERS,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> int:
@@ -97,7 +99,7 @@ def list_orders(
 
 def sweep(
     *,
-    database: Annotated[str | None, DATABASE_OPTION] = None,
+    database: Annotated[Location | None, DATABASE_OPTION] = None,
     limit: Annotated[int, _SWEEP_LIMIT] = SWEEP_LIMIT,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> int:

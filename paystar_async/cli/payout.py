@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from paystar_async.cli.client import LEDGER_OPTION, run_with_ledger
+from paystar_async.cli.client import LEDGER_OPTION, Location, run_with_ledger
 from paystar_async.cli.console import EXIT_FAILED, EXIT_USAGE, print_json, stdout_console
 from paystar_async.cli.json_output import (
     JSON_OPTION,
@@ -88,7 +88,7 @@ def plan(
     file: Path,
     /,
     *,
-    ledger: Annotated[str | None, Parameter(help="also show how much of the file this ledger has")] = None,
+    ledger: Annotated[Location | None, Parameter(help="also show how much of the file this ledger has")] = None,
     batch: Annotated[str | None, _BATCH] = None,
     sheet: Annotated[str | None, _SHEET] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
@@ -123,7 +123,7 @@ def run(
     file: Path,
     /,
     *,
-    ledger: Annotated[str | None, LEDGER_OPTION] = None,
+    ledger: Annotated[Location | None, LEDGER_OPTION] = None,
     quiet_window: Annotated[
         float | None,
         seconds_parameter('seconds until "not found at the bank" begins to count; 900 by default'),
@@ -162,7 +162,7 @@ def status(
     file: Path,
     /,
     *,
-    ledger: Annotated[str | None, LEDGER_OPTION] = None,
+    ledger: Annotated[Location | None, LEDGER_OPTION] = None,
     batch: Annotated[str | None, _BATCH] = None,
     export: Annotated[Path | None, Parameter(help="write every transfer and its state to this CSV file")] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
@@ -193,7 +193,7 @@ def review(
     file: Path,
     /,
     *,
-    ledger: Annotated[str | None, LEDGER_OPTION] = None,
+    ledger: Annotated[Location | None, LEDGER_OPTION] = None,
     batch: Annotated[str | None, _BATCH] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> int:
@@ -219,7 +219,7 @@ def reconcile(
     file: Path,
     /,
     *,
-    ledger: Annotated[str | None, LEDGER_OPTION] = None,
+    ledger: Annotated[Location | None, LEDGER_OPTION] = None,
     batch: Annotated[str | None, _BATCH] = None,
     window: Annotated[
         float | None, seconds_parameter("how many seconds back; since the file was submitted by default")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 from cyclopts import Parameter
 from rich.text import Text
 
-from paystar_async.cli.client import LEDGER_OPTION, run_with_ledger
+from paystar_async.cli.client import LEDGER_OPTION, Location, run_with_ledger
 from paystar_async.cli.console import (
     EXIT_USAGE,
     confirm,
@@ -62,7 +62,7 @@ class _OtherProcesses:
 
 def list_batches(
     *,
-    ledger: Annotated[str | None, LEDGER_OPTION] = None,
+    ledger: Annotated[Location | None, LEDGER_OPTION] = None,
     limit: Annotated[int, _LIMIT] = DEFAULT_BATCHES,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> int:
@@ -91,7 +91,7 @@ def history(
     track_id: str,
     /,
     *,
-    ledger: Annotated[str | None, LEDGER_OPTION] = None,
+    ledger: Annotated[Location | None, LEDGER_OPTION] = None,
     product: Annotated[ProductName | None, _PRODUCT] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> int:
@@ -119,7 +119,7 @@ def history(
 
 def pause(
     *,
-    ledger: Annotated[str | None, LEDGER_OPTION] = None,
+    ledger: Annotated[Location | None, LEDGER_OPTION] = None,
     deposit: Annotated[str | None, _DEPOSIT] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> int:
@@ -138,7 +138,7 @@ def pause(
 
 def resume(
     *,
-    ledger: Annotated[str | None, LEDGER_OPTION] = None,
+    ledger: Annotated[Location | None, LEDGER_OPTION] = None,
     deposit: Annotated[str | None, _DEPOSIT] = None,
     yes: Annotated[bool, Parameter(help="resume without confirmation", negative=())] = False,
     as_json: Annotated[bool, JSON_OPTION] = False,
@@ -174,7 +174,7 @@ def resolve(
             "success: it was paid; failed: it was not paid, do not send it; resend: it was not paid, send it again",
         ),
     ],
-    ledger: Annotated[str | None, LEDGER_OPTION] = None,
+    ledger: Annotated[Location | None, LEDGER_OPTION] = None,
     product: Annotated[ProductName | None, _PRODUCT] = None,
     ref_code: Annotated[str | None, Parameter(help="the bank's reference of a success")] = None,
     note: Annotated[str, Parameter(help="how you know; kept in the transfer's history")] = "",

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import httpx
@@ -24,15 +24,23 @@ _POLL_SECONDS = 0.25
 _TIMEOUT_SECONDS = 10.0
 _MIN_ERROR_STATUS = 400
 
-_PAYMENT_EVENTS = {
+EventName = Literal[
+    "payment-paid",
+    "payment-cancelled",
+    "payment-failed",
+    "payment-expired",
+    "transfer-succeeded",
+    "transfer-failed",
+    "key-expired",
+]
+
+_PAYMENT_EVENTS: dict[EventName, str] = {
     "payment-paid": "pay",
     "payment-cancelled": "cancel",
     "payment-failed": "fail",
     "payment-expired": "expire",
 }
-_TRANSFER_EVENTS = {"transfer-succeeded": "success", "transfer-failed": "failed"}
-_KEY_EVENT = "key-expired"
-_EVENTS = (*_PAYMENT_EVENTS, *_TRANSFER_EVENTS, _KEY_EVENT)
+_TRANSFER_EVENTS: dict[EventName, str] = {"transfer-succeeded": "success", "transfer-failed": "failed"}
 
 Url = Annotated[str | None, Parameter(help=f"base URL of the sandbox; default: PAYSTAR_BASE_URL, or {_DEFAULT_URL}")]
 
@@ -66,7 +74,7 @@ def logs(
 
 
 def trigger(
-    event: Annotated[str, choice_parameter(_EVENTS, f"what happens: {', '.join(_EVENTS)}")],
+    event: Annotated[EventName, choice_parameter(get_args(EventName), "what happens")],
     target: Annotated[
         str | None,
         Parameter(
@@ -88,7 +96,7 @@ def trigger(
     with _SandboxControl(url) as control:
         if event in _PAYMENT_EVENTS:
             return _trigger_payment(control, target or "newest", _PAYMENT_EVENTS[event], callback=callback)
-        if event == _KEY_EVENT:
+        if event == "key-expired":
             control.call("POST", "expire", {"realm": target})
             print_json({"event": event, "realm": target or "all"})
             return 0
