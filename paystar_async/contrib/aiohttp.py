@@ -14,6 +14,7 @@ again. The callback needs no CSRF token either.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from inspect import isawaitable
+from urllib.parse import urlencode
 
 from paystar_async.client import Paystar
 from paystar_async.contrib._callback import (
@@ -135,7 +136,7 @@ async def _body(request: web.Request) -> AsyncIterator[bytes]:
     read = bytearray()
     try:
         if request.content.at_eof():
-            read += await request.read()  # kept by aiohttp, if read() or post() was called before
+            read += await request.read() or _form_read_before(request)  # kept by aiohttp
             yield bytes(read)
         else:
             async for chunk in request.content.iter_any():
@@ -148,6 +149,12 @@ async def _body(request: web.Request) -> AsyncIterator[bytes]:
         raise ValueError("the body is incomplete, or not encoded as declared") from None
     if not read and request.content_length:
         raise BodyConsumed
+
+
+def _form_read_before(request: web.Request) -> bytes:
+    """Return the multipart form that ``request.post()`` has cached, urlencoded; aiohttp keeps no copy of its body."""
+    form = request._post  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return urlencode([(name, text) for name, text in form.items() if isinstance(text, str)]).encode() if form else b""
 
 
 def _page_response(page: Page) -> web.Response:

@@ -37,4 +37,6 @@ async def come_back(browser: httpx.AsyncClient, method: str, fields: Mapping[str
     path = "/pay/callback"
     if method == "GET":
         return await browser.get(path, params=dict(fields))
+    if method == "multipart":
+        return await browser.post(path, files={name: (None, text) for name, text in fields.items()})
     return await browser.post(path, data=dict(fields))

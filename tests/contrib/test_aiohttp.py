@@ -5,7 +5,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from aiohttp import StreamReader, web
+from aiohttp import FormData, StreamReader, web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from aiohttp.typedefs import Handler
 
@@ -81,8 +81,9 @@ async def test_payment_routes_are_named() -> None:
     assert str(app.router["paystar_callback"].url_for()) == "/pay/callback"
 
 
+@pytest.mark.parametrize("is_multipart", [False, True])
 @pytest.mark.parametrize(("reader", "status"), [("post", 303), ("read", 303), ("content", 503)])
-async def test_callback_body_read_by_middleware_is_accepted(reader: str, status: int) -> None:
+async def test_callback_body_read_by_middleware_is_accepted(reader: str, status: int, is_multipart: bool) -> None:
     shop = Shop()
     fields = await shop.pay()
 
@@ -94,8 +95,9 @@ async def test_callback_body_read_by_middleware_is_accepted(reader: str, status:
     app = web.Application(middlewares=[read])
     app.cleanup_ctx.append(paystar_ctx(shop.client()))
     app.add_routes(payment_routes("/back", shop.on_payment, amount_of=shop.amount_of))
+    form = FormData(fields, default_to_multipart=is_multipart)
     async with TestClient(TestServer(app)) as browser:
-        assert (await browser.post("/back", data=fields, allow_redirects=False)).status == status
+        assert (await browser.post("/back", data=form, allow_redirects=False)).status == status
 
 
 async def test_callback_handler_may_read_form() -> None:

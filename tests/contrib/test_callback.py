@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from paystar_async.payments import Cancelled, Declined, Expired, PaymentOutcome,
 from tests.contrib.shops import FRAMEWORKS, Ask, BrowserResponse, Shop
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
+MULTIPART = {"content-type": 'multipart/form-data; boundary="a b"'}
 CARD = "6037991234567890"
 
 logger = logging.getLogger("paystar_async")
@@ -44,9 +45,20 @@ async def ask(request: pytest.FixtureRequest, shop: Shop) -> AsyncIterator[Ask]:
 
 async def come_back(ask: Ask, method: str, fields: Any) -> BrowserResponse:
     text = urlencode(fields, doseq=True)
+    if method == "multipart":
+        return await ask("POST", "/pay/callback", encode_multipart(fields), MULTIPART)
     if method == "GET":
         return await ask("GET", f"/pay/callback?{text}")
     return await ask("POST", "/pay/callback", text.encode(), FORM)
+
+
+def encode_multipart(fields: Mapping[str, str | list[str]], *, file: bytes | None = None) -> bytes:
+    """Return a multipart form as test clients of web frameworks send it, with a file if one is given."""
+    parts = [(name, each) for name, value in fields.items() for each in ([value] if isinstance(value, str) else value)]
+    texts = [f'--a b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n' for name, text in parts]
+    head = b'--a b\r\nContent-Type: text/csv\r\nContent-Disposition: form-data; name="order_id"; filename="a"\r\n\r\n'
+    attached = b"" if file is None else head + file + b"\r\n"
+    return "".join(texts).encode(errors="surrogatepass") + attached + b"--a b--\r\n"
 
 
 CLIENT = Paystar()
@@ -87,7 +99,7 @@ OUTCOMES: dict[str, tuple[type[PaymentOutcome], ...]] = {
 
 
 @pytest.mark.parametrize("choice", OUTCOMES)
-@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("method", ["GET", "POST", "multipart"])
 async def test_callback_payer_is_redirected(
     ask: Ask, shop: Shop, method: str, choice: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -214,7 +226,7 @@ BAD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("fields", BAD.values(), ids=BAD)
-@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("method", ["GET", "POST", "multipart"])
 async def test_callback_invalid_is_400_and_one_log_line(
     ask: Ask, shop: Shop, method: str, fields: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -232,11 +244,18 @@ async def test_callback_invalid_is_400_and_one_log_line(
     assert "\n" not in lines(caplog)[0]
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("method", ["GET", "POST", "multipart"])
 async def test_callback_oversized_is_400(ask: Ask, shop: Shop, method: str) -> None:
     # aiohttp itself refuses an address of this length.
     assert (await come_back(ask, method, {**await shop.pay(), "more": "x" * MAX_FORM_BYTES})).status == 400
     assert not shop.received
+
+
+async def test_callback_multipart_file_is_no_field(ask: Ask, shop: Shop) -> None:
+    body = encode_multipart(await shop.pay(), file=b"ORD-2")
+
+    assert (await ask("POST", "/pay/callback", body, MULTIPART)).status == 303
+    assert isinstance(shop.received[0].outcome, Verified)
 
 
 async def test_confirm_request_reads_bounded_body() -> None:
@@ -254,12 +273,15 @@ async def test_confirm_request_reads_bounded_body() -> None:
 
 NAMES = st.sampled_from(["status", "order_id", "ref_num", "card_number", "tracking_code", "x"])
 PAIRS = st.lists(st.tuples(NAMES, st.text(max_size=30) | st.sampled_from(["1", "-98", "ORD-1"])), max_size=8)
-RAW = st.binary(max_size=200) | PAIRS.map(lambda pairs: urlencode(pairs, errors="surrogatepass").encode())
-
-
-@given(
-    query=RAW, chunks=st.lists(RAW, max_size=3) | st.none(), content_type=st.sampled_from(["", *FORM.values(), "?;"])
+RAW = (
+    st.binary(max_size=200)
+    | PAIRS.map(lambda pairs: urlencode(pairs, errors="surrogatepass").encode())
+    | PAIRS.map(lambda pairs: encode_multipart(dict(pairs)))
 )
+CONTENT_TYPES = ["", *FORM.values(), *MULTIPART.values(), "multipart/form-data; boundary*0*=utf-8''a%20", "?;"]
+
+
+@given(query=RAW, chunks=st.lists(RAW, max_size=3) | st.none(), content_type=st.sampled_from(CONTENT_TYPES))
 def test_confirm_request_any_bytes_are_400_and_one_log_line(
     query: bytes, chunks: list[bytes] | None, content_type: str
 ) -> None:
@@ -289,6 +311,10 @@ def test_confirm_request_any_bytes_are_400_and_one_log_line(
 BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
     "JSON": (b'{"status": "1"}', {"content-type": "application/json"}),
     "half a multipart form": (b"--x\r\n", {"content-type": "multipart/form-data; boundary=x"}),
+    "a multipart form cut off": (encode_multipart(GOOD).removesuffix(b"--\r\n"), MULTIPART),
+    "a multipart form without boundary": (encode_multipart(GOOD), {"content-type": "multipart/form-data"}),
+    "a multipart form of no names": (encode_multipart(GOOD).replace(b"name=", b"n="), MULTIPART),
+    "a multipart form of another kind": (encode_multipart(GOOD), {"content-type": "multipart/mixed; boundary=a"}),
     "no content type": (b"\xff\xfe\x00", {}),
     "bytes that are no text": (b"status=%ff%fe&order_id=\xff&ref_num=%c3", FORM),
     "a body without end": (b"a" * (MAX_FORM_BYTES + 1), FORM),

@@ -187,8 +187,9 @@ async def test_callback_body_read_by_middleware_is_accepted(
     assert ("other code has consumed its body" in caplog.text) is (status == 503)
 
 
+@pytest.mark.parametrize("is_multipart", [False, True])
 @pytest.mark.parametrize(("reader", "refused"), [("body", False), ("form", False), ("stream", True)])
-async def test_payment_of_body_read_before_is_accepted(reader: str, refused: bool) -> None:
+async def test_payment_of_body_read_before_is_accepted(reader: str, refused: bool, is_multipart: bool) -> None:
     shop = Shop()
     fields = await shop.pay()
 
@@ -205,7 +206,7 @@ async def test_payment_of_body_read_before_is_accepted(reader: str, refused: boo
 
     route = Route("/pay/callback", back, methods=["POST"])
     async with browsing(Starlette(routes=[route], lifespan=paystar_lifespan(shop.client))) as browser:
-        response = await come_back(browser, "POST", fields)
+        response = await come_back(browser, "multipart" if is_multipart else "POST", fields)
 
     assert (response.status_code, response.text == "ORD-1") == (503 if refused else 200, not refused)
 

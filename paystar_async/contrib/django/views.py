@@ -13,7 +13,6 @@ from django.http.response import HttpResponseBase
 from django.views import View
 
 from paystar_async.contrib._callback import (
-    FORM,
     HEADERS,
     AmountOf,
     BodyConsumed,
@@ -130,11 +129,8 @@ def _asynchronous(view_class: type[PaymentCallbackView]) -> type[PaymentCallback
 
 def _arguments(request: HttpRequest) -> dict[str, Any]:
     """Return the method, query and content type of a request, as arguments of ``confirm_request``."""
-    content_type = request.META.get("CONTENT_TYPE")
-    if getattr(request, "_post", None) and (content_type or "").startswith("multipart/"):
-        content_type = FORM  # the form that other code has parsed is encoded again
     query = request.META.get("QUERY_STRING", "").encode("latin-1", "replace")
-    return {"method": request.method, "query": query, "content_type": content_type}
+    return {"method": request.method, "query": query, "content_type": request.META.get("CONTENT_TYPE")}
 
 
 def _body(request: HttpRequest) -> bytes:
