@@ -29,7 +29,8 @@ middleware, each peer on the fastest of its transports, with 1, 16 and 100 calls
 process, and so has the server, a bare asyncio protocol. CPU is that of the client's process, user and system, all
 threads.
 
-`python -m benchmarks --only NAME` measures one figure, and prints it.
+`python -m benchmarks --only NAME` measures one figure, and prints it. With 16 and more calls in flight the cost
+of httpx's pool differs up to twofold between processes, so its rows need more rounds: `--only httpx --rounds 11`.
 """
 
 
