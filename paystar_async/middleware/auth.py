@@ -197,13 +197,21 @@ _KEY_FIELDS = {
 
 def _read_key(value: object) -> Secret | None:
     """Return a new key without surrounding blanks; None for a value that is not valid in a header."""
-    text = str(value) if type(value) is int else value
-    return Secret(text.strip()) if isinstance(text, str) and fits_header(text.strip()) else None
+    text = _key_text(value)
+    return Secret(text) if fits_header(text) else None
 
 
 def _read_refresh_token(value: object) -> Secret | None:
     """Return a new refresh token without surrounding blanks; None, which keeps the old one, for other values."""
-    return Secret(value.strip()) if isinstance(value, str) and value.strip() else None
+    text = _key_text(value)
+    # U+FFFD stands for bytes that could not be read; half a surrogate pair, which is not printable, cannot be sent.
+    return Secret(text) if text and text.isprintable() and "\ufffd" not in text else None
+
+
+def _key_text(value: object) -> str:
+    """Return a key or token without surrounding blanks, also if it came as a number; otherwise an empty text."""
+    text = str(value) if type(value) is int and 0 < value < 10**64 else value
+    return text.strip() if isinstance(text, str) else ""
 
 
 def _read_expiry(value: object) -> float | None:

@@ -3,9 +3,12 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 from urllib.parse import quote, quote_plus
+
+from attrs import has
 
 from paystar_async.credentials import Realm
 from paystar_async.endpoint import Request
@@ -24,11 +27,14 @@ from paystar_async.errors import (
     status_class,
 )
 from paystar_async.errors.text import visible
-from paystar_async.models.base import response_type
+from paystar_async.models.base import fields_of, response_type
+from paystar_async.models.keys import RefreshData
+from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.response import Response
 from paystar_async.runtime.clock import Clock, SystemClock
 from paystar_async.transport import json_codec
 from paystar_async.transport.encoder import count_items
+from paystar_async.transport.refreshed_key import find_refreshed_key, has_key
 from paystar_async.transport.refusal import error_message, field_errors
 from paystar_async.transport.retry_after import retry_after_seconds
 from paystar_async.transport.structuring import structure_response
@@ -155,10 +161,11 @@ class ResponseDecoder:
             envelope = _envelope(body, http_status) if envelope is None else envelope
             status = _status(envelope, http_status)
             if status in SUCCESS:
-                value = structure_response(response_type(type(request.value)), envelope.get("data"))
-                message = envelope.get("message")
+                data, message = envelope.get("data"), envelope.get("message")
+                if request.endpoint.refresh_token_field and not has_key(data):
+                    data = find_refreshed_key(body) or data
                 return Response(
-                    value=value,
+                    value=structure_response(response_type(type(request.value)), data),
                     status=status,
                     message=self._redact(request, message) if isinstance(message, str) else "",
                     http_status=http_status,
@@ -166,6 +173,9 @@ class ResponseDecoder:
                     body=body,
                 )
         except InvalidResponse as error:
+            if request.endpoint.refresh_token_field and (fields := find_refreshed_key(body)):
+                value: Any = RefreshData(extra=fields)
+                return Response(value=value, status=1, message="", http_status=http_status, headers=headers, body=body)
             path, reason = error.path, str(error.args[0]).partition(": ")[2]
         else:
             retry_after = retry_after_seconds(headers, self._clock.time())
@@ -196,14 +206,18 @@ class ResponseDecoder:
             message = (message + _ABOUT_HTTP.get(http_status, "")).removeprefix("; ")
         fields = {
             self._redact(request, name): [self._redact(request, text) for text in texts]
-            for name, texts in field_errors(envelope).items()
+            for name, texts in field_errors(envelope, _data_names(request)).items()
         }
         is_key_refusal = error_class in _KEY_REFUSALS and not fields
         executed: Executed | None = None
-        if http_may_have_executed(http_status) or (_sends_several_transfers(request) and not is_key_refusal):
+        if (
+            http_may_have_executed(http_status)
+            or (_sends_several_transfers(request) and not is_key_refusal)
+            or _reports_transfer(request, envelope.get("data"))
+        ):
             executed = "maybe"
         return error_class(
-            status if isinstance(status, int) else self._redact(request, status)[:40],
+            status if isinstance(status, int) and abs(status) < 10**9 else self._redact(request, str(status))[:40],
             self._redact(request, message),
             endpoint=endpoint.id,
             fields=fields,
@@ -219,9 +233,35 @@ class ResponseDecoder:
         return self._redactor.redact(text)
 
 
+@cache
+def _names_of(kind: Any) -> frozenset[str]:
+    item = next((part for part in (kind, *get_args(kind)) if has(part)), None)
+    return frozenset() if item is None else frozenset(info.name for info in fields_of(item))
+
+
+def _data_names(request: Request[Any]) -> frozenset[str] | None:
+    """Return the names under which a successful response to the request has data; None for any, as a key may be."""
+    if request.endpoint.refresh_token_field:
+        return None
+    return _names_of(response_type(type(request.value)))
+
+
 def _sends_several_transfers(request: Request[Any]) -> bool:
     """Return True if the request moves money for several transfers at once."""
     return request.endpoint.lookup is not None and count_items(request) > 1
+
+
+def _reports_transfer(request: Request[Any], data: object) -> bool:
+    """Return True if the data of a refusal contradicts the refusal: it reports a transfer that did not fail."""
+    if request.endpoint.lookup is None:
+        return False
+    if isinstance(data, dict) and data.get("created_settlements"):
+        return True
+    try:
+        entries: list[Settlement] = structure_response(list[Settlement], data)
+    except InvalidResponse:
+        return False
+    return any(entry.status != TransferStatus.FAILED and (entry.hashid or entry.track_id) for entry in entries)
 
 
 _ABOUT_HTTP = {

@@ -3,7 +3,7 @@
 Laravel sends ``{"message": …, "errors": {field: [message]}}``, others send ``{"error": …}`` or ``{"detail": …}``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import cast
 
@@ -23,19 +23,27 @@ def error_message(body: Mapping[str, object]) -> str:
     return ""
 
 
-def field_errors(body: Mapping[str, object]) -> dict[str, list[str]]:
-    """Return the messages of a refusal by field name, at most ``MAX_FIELDS``; a server may name a million fields."""
+def field_errors(body: Mapping[str, object], data_names: Collection[str] | None = ()) -> dict[str, list[str]]:
+    """Return the messages of a refusal by field name, at most ``MAX_FIELDS``; a server may name a million fields.
+
+    Args:
+        body: the response.
+        data_names: the fields of a successful response; None for any name. A single word in one of these is its value,
+            such as a new key, and not a message.
+    """
     for name in ("data", "errors", "detail"):
-        fields = dict(islice(_fields(body.get(name)), MAX_FIELDS))
+        fields = dict(islice(_fields(body.get(name), data_names), MAX_FIELDS))
         if fields:
             return fields
     return {}
 
 
-def _fields(value: object) -> Iterator[tuple[str, list[str]]]:
+def _fields(value: object, data_names: Collection[str] | None) -> Iterator[tuple[str, list[str]]]:
     if isinstance(value, dict):
         for name, messages in cast("dict[str, object]", value).items():
-            if texts := _texts(messages):
+            is_word = isinstance(messages, str) and len(messages.split()) < 2
+            is_data = is_word and (data_names is None or name in data_names)
+            if not is_data and (texts := _texts(messages)):
                 yield name, texts
     elif isinstance(value, list):  # FastAPI: [{"loc": ["body", "amount"], "msg": …}]
         for entry in cast("list[object]", value):

@@ -157,7 +157,8 @@ def _structure_list(kind: Any) -> Callable[[object, Any], Any]:
             try:
                 entries.append(read_item(entry, item))
             except _Misfit as misfit:
-                raise misfit.under(f"[{key}]") from None
+                # The key of an object's entry is the server's, and may be the number of a card.
+                raise misfit.under(f"[{key if len(str(key)) < 10 else '…'}]") from None
         return list_or_tuple(entries)
 
     return read

@@ -1,7 +1,8 @@
 """The auth middleware with unusual refresh responses, and with a server that rejects every key."""
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from tests.support import (
     KeyServer,
     QuickClock,
     Raw,
+    Reply,
+    Script,
     Sent,
     client,
     in_turn,
@@ -75,6 +78,26 @@ INVALID_VALUES: tuple[object, ...] = (
     None,
 )
 
+INVALID_TOKENS = tuple(value for value in INVALID_VALUES if value != 2**63)
+
+BROKEN_BODIES: dict[str, str | bytes] = {
+    "a long integer": '{"status": 1, "data": DATA, "time": ' + "9" * 5000 + "}",
+    "a name that occurs twice": '{"status": 1, "message": "a", "data": DATA, "message": "b"}',
+    "deep nesting": '{"status": 1, "data": DATA, "trace": ' + "[" * 70 + "]" * 70 + "}",
+    "a text that is not UTF-8": b'{"status": 1, "message": "\xe3\xe6\xdd\xde", "data": {PAIR}}',
+    "a warning before the JSON": '<br />\n<b>Warning</b>: x in y\n{"status": 1, "data": DATA}',
+    "a page behind the JSON": '{"status": "ok", "data": DATA}<br />',
+    "an end that is missing": '{"status": 1, "data": DATA, "mess',
+    "a list around the data": '{"status": 1, "data": [DATA]}',
+    "an object around the data": '{"status": 1, "data": {"result": {"0": DATA}}}',
+    "fields beside the status": b'{"status": 1, PAIR}',
+    "a list around the envelope": '[{"status": 1, "data": DATA}]',
+    "a status that is true": '{"status": true, "data": DATA}',
+    "a status that is a float": '{"status": 1.0, "data": DATA}',
+    "a mark before the JSON, twice": '\ufeff\ufeff{"status": 1, "data": DATA}',
+}
+"""Successful responses in which a person sees the new pair, and a strict parser does not."""
+
 
 class RefreshFixture:
     """A client and a server that responds to refreshes with ``data`` and records the refresh tokens."""
@@ -83,14 +106,15 @@ class RefreshFixture:
         self.clock = QuickClock()
         self.realm, self.data = realm, data
         self.sent_tokens: list[str] = []
+        self.refreshes: Script = lambda _: ok({realm.token: f"key-{len(self.sent_tokens)}", **self.data})
         self.engine = Engine(self._respond)
         self.store = MemoryKeyStore(self.clock)
         self.paystar = client(self.engine, clock=self.clock, keys=self.store, max_retries=0)
 
-    def _respond(self, sent: Sent) -> Raw:
+    def _respond(self, sent: Sent) -> Reply | Awaitable[Reply]:
         if sent.path.endswith(REFRESHES):
             self.sent_tokens.append(sent.fields[self.realm.refresh_token])
-            return ok({self.realm.token: f"key-{len(self.sent_tokens)}", **self.data})
+            return self.refreshes(sent)
         return ok({"balance": 1, "total_amount": 1, "available_amount": 1})
 
     @property
@@ -119,7 +143,46 @@ async def test_refresh_with_invalid_expiry_assumes_a_day(realm: RealmCase, value
 
 
 @each_realm
-@pytest.mark.parametrize("value", INVALID_VALUES, ids=lambda value: repr(value)[:24])
+@pytest.mark.parametrize("body", BROKEN_BODIES.values(), ids=BROKEN_BODIES)
+async def test_refresh_broken_response_keeps_its_pair(realm: RealmCase, body: str | bytes) -> None:
+    fixture = RefreshFixture(realm, {})
+    pair = json.dumps({realm.token: "key-new", realm.refresh_token: "refresh-new"})
+    text = body.replace("DATA", pair).encode() if isinstance(body, str) else body.replace(b"PAIR", pair[1:-1].encode())
+    fixture.refreshes = in_turn((200, {}, text), ok({realm.token: "key-2"}))
+
+    await realm.refresh(fixture.paystar)
+    await realm.call(fixture.paystar)
+
+    assert fixture.bearer == "key-new"
+    await realm.refresh(fixture.paystar)
+    assert fixture.sent_tokens == ["refresh-0", "refresh-new"]
+
+
+@each_realm
+@pytest.mark.parametrize("code", [0xD800, 0xFFFD, 1])
+async def test_refresh_unsendable_refresh_token_keeps_old_token(realm: RealmCase, code: int) -> None:
+    fixture = RefreshFixture(realm, {realm.refresh_token: f"refresh-{chr(code)}-1"})
+
+    await realm.refresh(fixture.paystar)
+    await realm.refresh(fixture.paystar)
+
+    assert fixture.sent_tokens == ["refresh-0", "refresh-0"]
+
+
+@each_realm
+async def test_refresh_numeric_refresh_token_is_kept(realm: RealmCase) -> None:
+    fixture = RefreshFixture(realm, {realm.refresh_token: 2**63})
+
+    await realm.refresh(fixture.paystar)
+    await realm.refresh(fixture.paystar)
+
+    assert fixture.sent_tokens == ["refresh-0", str(2**63)]
+
+
+@each_realm
+@pytest.mark.parametrize(
+    "value", [value for value in INVALID_VALUES if value != 2**63], ids=lambda value: repr(value)[:24]
+)
 async def test_refresh_with_invalid_refresh_token_keeps_old_token(realm: RealmCase, value: object) -> None:
     fixture = RefreshFixture(realm, {realm.refresh_token: value})
 
@@ -213,7 +276,7 @@ async def test_refresh_without_valid_key_keeps_new_refresh_token(realm: RealmCas
     assert fixture.sent_tokens == ["refresh-0", "refresh-new"]
 
 
-@pytest.mark.parametrize("data", [None, [], "x", 5, [{"api_key": "key-1"}]], ids=repr)
+@pytest.mark.parametrize("data", [None, [], "x", 5, [{"api_key": None}]], ids=repr)
 async def test_refresh_without_data_keeps_stored_record(data: object) -> None:
     clock, store = QuickClock(), MemoryKeyStore()
     paystar = client(Engine(in_turn(ok(data))), clock=clock, keys=store, max_retries=0)

@@ -164,6 +164,47 @@ def test_decode_field_errors_are_shown(data: object, fields: dict[str, list[str]
     assert all(f"{name}: {', '.join(texts)}" in str(error) for name, texts in fields.items())
 
 
+@pytest.mark.parametrize("status", [3, 4, 9, 10, 13])
+@pytest.mark.parametrize("transfer_status", ["pending", "success", "queued"])
+def test_decode_refusal_with_transfer_is_maybe_executed(status: int, transfer_status: str) -> None:
+    entry = {"hashid": "h-1", "track_id": "t-1", "status": transfer_status}
+
+    assert decode_error("transfers.settle", envelope(status, entry)).executed == "maybe"
+    assert decode_error("transfers.settle", envelope(status, [entry])).executed == "maybe"
+
+
+@pytest.mark.parametrize(
+    "data", [{"hashid": "h-1", "status": "failed"}, {"track_id": ["repeated"]}, {"status": "error"}, []]
+)
+def test_decode_refusal_without_transfer_is_not_executed(data: object) -> None:
+    assert decode_error("transfers.settle", envelope(10, data)).executed == "no"
+
+
+def test_decode_refusal_with_settlement_is_maybe_executed() -> None:
+    assert decode_error("wallet.settle", envelope(10, {"created_settlements": [{"id": 5}]})).executed == "maybe"
+
+
+def test_decode_data_of_refusal_is_not_shown() -> None:
+    error = decode_error("gateway.create", envelope("odd", {"token": "secret-token", "order_id": "used before"}))
+
+    assert error.fields == {"order_id": ["used before"]}
+    assert "secret-token" not in str(error)
+
+
+@pytest.mark.parametrize("status", [6037991899752346, -6037991899752346])
+def test_decode_long_status_is_masked(status: int) -> None:
+    error = decode_error("identity.match_mobile", envelope(status))
+
+    assert str(abs(status)) not in f"{error!s} {error!r} {vars(error)}"
+
+
+def test_decode_key_of_entry_is_not_shown() -> None:
+    with pytest.raises(InvalidResponse) as caught:
+        decode("transfers.find", envelope("ok", {"6037991899752346": "text"}))
+
+    assert caught.value.path == "$.data[…]"
+
+
 @pytest.mark.parametrize("http_status", [301, 307, 408, 429, 500, 502, 503, 504])
 def test_decode_refusal_with_http_5xx_is_maybe_executed(http_status: int) -> None:
     assert decode_error("transfers.settle", envelope(10), http_status).executed == "maybe"
