@@ -12,7 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 import anyio
@@ -28,7 +28,7 @@ FORK_WAIT_SECONDS = 1.0
 
 
 class LoopEnded(Exception):
-    """The event loop ended before it accepted a call; nothing was started."""
+    """The event loop ended before it accepted a call, or the client was closed in it; nothing was started."""
 
 
 class LoopCall(Generic[T]):
@@ -75,17 +75,26 @@ class LoopThread:
         self.calls = 0
         self._process = os.getpid()
         self._ended = False
-        self._resume = threading.Event()
+        self._forking = threading.local()  # two threads may fork at once
+        self._tasks: set[asyncio.Task[None]] = set()
         # Not by start_blocking_portal: interrupted while the thread starts, that would wait for its end for ever.
         started: Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]] = Future()
-        self._thread = threading.Thread(target=_run_loop, args=(started,), name="paystar_async event loop", daemon=True)
-        self._thread.start()
+        name = "paystar_async event loop"
+        try:
+            self._thread = threading.Thread(target=_run_loop, args=(started,), name=name, daemon=True)
+            self._thread.start()
+        except RuntimeError as error:  # a subinterpreter, the end of the interpreter, or too many threads
+            raise ConfigurationError(
+                f"BlockingPaystar needs a thread, and this interpreter starts none: {error}; nothing was sent",
+                hint="call it in the main interpreter, before the program ends",
+            ) from None
         try:
             self._portal, self._loop = started.result()
         except BaseException:
             started.add_done_callback(_stop_abandoned)
             raise
         atexit.register(self.close)
+        self._finalizer = _at_child_exit(self.close)
 
     @property
     def is_usable(self) -> bool:
@@ -107,9 +116,32 @@ class LoopThread:
         try:
             return self._portal.start_task_soon(function)
         except RuntimeError as error:
-            self._ended = True
-            atexit.unregister(self.close)
+            self._end()
             raise LoopEnded from error
+
+    def start_unattended(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Start a coroutine function whose result nobody needs.
+
+        Takes no lock and never waits: the garbage collector may call this at any place of any thread, this one's
+        included.
+
+        Raises:
+            LoopEnded: the loop has ended, or belongs to the parent process.
+        """
+
+        async def run() -> None:
+            with suppress(Exception):
+                await function()
+
+        def start() -> None:
+            task = self._loop.create_task(run())
+            self._tasks.add(task)  # a loop keeps only weak references
+            task.add_done_callback(self._tasks.discard)
+
+        if not self.is_usable:
+            raise LoopEnded
+        with suppress(RuntimeError):  # the loop has ended, and has closed its generators
+            self._loop.call_soon_threadsafe(start)
 
     def stop(self, *, cancel: bool = False) -> None:
         """End the loop and its thread.
@@ -118,11 +150,16 @@ class LoopThread:
             cancel: True to cancel calls in progress, False to wait for them.
         """
         if self.is_usable:
-            self._ended = True
-            atexit.unregister(self.close)
+            self._end()
             with suppress(RuntimeError):  # the loop has ended
                 self._portal.call(self._portal.stop, cancel)
             self._thread.join()
+
+    def _end(self) -> None:
+        self._ended = True
+        atexit.unregister(self.close)
+        if self._finalizer is not None:
+            self._finalizer.cancel()
 
     def close(self) -> None:
         """Close the clients, then end the loop; called when the process exits."""
@@ -135,8 +172,8 @@ class LoopThread:
         """Hold the loop between two callbacks, where its thread holds no lock that a forked process would inherit."""
         if not self.is_usable or asyncio._get_running_loop() is self._loop:  # noqa: SLF001 - None outside a loop
             return
-        paused, self._resume = threading.Event(), threading.Event()
-        resume = self._resume
+        paused, resume = threading.Event(), threading.Event()
+        self._forking.resume = resume
 
         def wait() -> None:
             paused.set()
@@ -149,8 +186,41 @@ class LoopThread:
         paused.wait(FORK_WAIT_SECONDS)
 
     def resume(self) -> None:
-        """Continue after ``pause``."""
-        self._resume.set()
+        """Continue after ``pause`` in the same thread."""
+        resume: threading.Event | None = getattr(self._forking, "resume", None)
+        if resume is not None:
+            resume.set()
+
+
+class _Finalizer(Protocol):
+    """``multiprocessing.util.Finalize``."""
+
+    def cancel(self) -> None: ...
+
+
+def _at_child_exit(close: Callable[[], None]) -> _Finalizer | None:
+    """Call a function when a child process of multiprocessing ends, which runs no ``atexit``; None in other processes.
+
+    A refresh of a key that ends with its process may cost the refresh token.
+    """
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is None or util is None or process.parent_process() is None:
+        return None
+
+    def close_after_threads() -> None:
+        main, threads = threading.main_thread(), threading.enumerate()
+        joined = [thread for thread in threads if thread is not main and not thread.daemon]
+
+        def join_and_close() -> None:
+            for thread in joined:
+                thread.join()
+            close()
+
+        # In a thread that the process waits for: it ends the threads of executors only after this function.
+        threading.Thread(target=join_and_close, name="paystar_async close").start()
+
+    finalizer: _Finalizer = util.Finalize(None, close_after_threads, exitpriority=0)
+    return finalizer
 
 
 def _stop_abandoned(started: "Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]]") -> None:
@@ -179,7 +249,7 @@ class LoopThreads:
     """The loop thread of this process, started at the first call and ended with the last open client."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler of a signal may close a client
         self._thread: LoopThread | None = None
         self._inherited: list[LoopThread] = []
         if hasattr(os, "register_at_fork"):
@@ -187,14 +257,28 @@ class LoopThreads:
                 before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._start_anew
             )
 
-    def enter(self, client: Paystar) -> LoopThread:
-        """Return the thread for a call of a client; ``leave`` must follow."""
+    def enter(self, client: Paystar, thread: LoopThread | None = None) -> LoopThread:
+        """Return the thread for a call of a client; ``leave`` must follow.
+
+        Args:
+            client: the client.
+            thread: the only thread that can run the call; by default any, started if there is none.
+
+        Raises:
+            LoopEnded: ``thread`` has ended, or the client was closed in it.
+            ConfigurationError: no thread can be started; nothing was sent.
+        """
+        if sys.is_finalizing():  # a thread would never run: its caller would wait for ever
+            raise ConfigurationError("BlockingPaystar was called while the interpreter ends; nothing was sent")
         with self._lock:
-            if self._thread is None or not self._thread.is_usable:
-                self._thread = LoopThread()
-            self._thread.clients.add(client)
-            self._thread.calls += 1
-            return self._thread
+            if thread is not None and not (thread is self._thread and self.is_open(client)):
+                raise LoopEnded
+            running = self._thread
+            if running is None or not running.is_usable:
+                running = self._thread = LoopThread()
+            running.clients.add(client)
+            running.calls += 1
+            return running
 
     def leave(self, thread: LoopThread, client: Paystar | None = None) -> None:
         """End a call.
@@ -230,7 +314,7 @@ class LoopThreads:
         """Forget the thread of the parent process; another thread of the parent may have held the lock."""
         if self._thread is not None:
             self._inherited.append(self._thread)
-        self._thread, self._lock = None, threading.Lock()
+        self._thread, self._lock = None, threading.RLock()
 
 
 LOOP_THREADS = LoopThreads()

@@ -13,6 +13,7 @@ from collections.abc import (
     Mapping,
 )
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from functools import wraps
 from itertools import islice
 from os import PathLike
@@ -161,25 +162,30 @@ class Runner:
         """Yield the items of an async generator, which runs in the loop thread; arguments as ``run``.
 
         Raises:
-            ConfigurationError: the caller runs in an event loop, or in a process that was forked since the first item.
+            ConfigurationError: the caller runs in an event loop, the client was closed since the first item, or the
+                process was forked since.
         """
         refuse_event_loop()
-        thread, stream = LOOP_THREADS.enter(self.client), _Stream(items)
+        stream, thread = _Stream(items), None
         try:
             while True:
                 refuse_event_loop()
-                item = run_in(thread, stream.next, interrupted=interrupted, source=source)
+                thread = LOOP_THREADS.enter(self.client, thread)
+                _open_streams.add(stream)
+                try:
+                    item = run_in(thread, stream.next, interrupted=interrupted, source=source)
+                finally:
+                    LOOP_THREADS.leave(thread)
                 if isinstance(item, _End):
                     return
                 yield item
         except LoopEnded:
             raise ConfigurationError(
-                "the event loop of this iteration has ended, or belongs to the parent process",
-                hint="begin the iteration again",
+                "the client was closed during this iteration, or the iteration belongs to the parent process",
+                hint=interrupted or "begin the iteration again",
             ) from None
         finally:
-            LOOP_THREADS.leave(thread)
-            if not is_in_event_loop():  # else the garbage collector ends this generator: asyncio closes the stream
+            if thread is not None:
                 _close_stream(thread, stream)
 
     def close(self) -> None:
@@ -200,15 +206,17 @@ class Runner:
             LOOP_THREADS.leave(thread, self.client)
 
 
-_streams_of_parent: list[object] = []
-"""Async generators of the parent process: their finalizer would write to a pipe that belongs to the parent."""
+_open_streams: set[_Stream[Any]] = set()
+"""The streams of iterations, so that the garbage collector ends an iteration before its stream.
+
+Those of a parent process stay here: their finalizer would write to a pipe that belongs to the parent."""
 
 
 def _close_stream(thread: LoopThread, stream: _Stream[Any]) -> None:
-    try:
-        run_in(thread, stream.aclose)
-    except LoopEnded:
-        _streams_of_parent.append(stream)
+    """Close a stream, without waiting for it: the garbage collector may end an iteration at any place."""
+    with suppress(LoopEnded):
+        thread.start_unattended(stream.aclose)
+        _open_streams.discard(stream)
 
 
 def run_in(

@@ -1,22 +1,34 @@
 """The loop thread: one for each process, also after a fork."""
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import types
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import anyio
 import pytest
 
-from paystar_async.blocking import BlockingPaystar
+from paystar_async import Application, Paystar
+from paystar_async.blocking import BlockingPaystar, loop_thread
 from paystar_async.blocking.loop_thread import LOOP_THREADS, LoopCall
 from paystar_async.errors import ConfigurationError
+from paystar_async.keys.factory import make_key_store
+from paystar_async.keys.store import KeyId, KeyRecord
+from paystar_async.runtime.clock import SystemClock
+from paystar_async.values.secret import Secret
 from tests.blocking.support import MATCH, WAIT_SECONDS, Server, loop_threads, transfer
+from tests.soak.processes import running_sandbox
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 # Python 3.12 and newer warn of a fork in a process with threads: that is what these tests do.
@@ -146,6 +158,223 @@ class TestFork:
 
             assert in_child(continue_iteration)() == 0
             assert {first.track_id, *(outcome.track_id for outcome in outcomes)} == {"t-1", "t-2"}
+
+    def test_fork_while_another_forks_lets_loop_go_on(self, server: Server) -> None:
+        with server.client() as paystar:
+            paystar.send(MATCH)
+            thread = LOOP_THREADS.enter(paystar._runner.client)  # pyright: ignore[reportPrivateUsage]
+            queued, loop = threading.Event(), thread._loop  # pyright: ignore[reportPrivateUsage]
+
+            def fork_too() -> None:
+                thread.pause()
+                thread.resume()
+
+            def call_soon(*arguments: Any) -> Any:
+                queued.set()
+                return type(loop).call_soon_threadsafe(loop, *arguments)
+
+            with patch.object(loop_thread, "FORK_WAIT_SECONDS", 10 * WAIT_SECONDS):
+                thread.pause()
+                with patch.object(loop, "call_soon_threadsafe", call_soon):
+                    other = threading.Thread(target=fork_too)
+                    other.start()
+                    assert queued.wait(WAIT_SECONDS)
+                thread.resume()
+                other.join(WAIT_SECONDS)
+                assert not other.is_alive()
+            LOOP_THREADS.leave(thread)
+            assert paystar.send(MATCH).value.is_matched
+
+    def test_iteration_of_batch_in_child_names_lookup(self, server: Server) -> None:
+        with server.client() as paystar:
+            outcomes = paystar.transfers.batch([transfer("t-1"), transfer("t-2")], chunk=1)
+            next(outcomes)
+
+            def continue_iteration() -> None:
+                with pytest.raises(ConfigurationError) as raised:
+                    next(outcomes)
+                assert "transfers.find" in str(raised.value)
+                assert "begin" not in str(raised.value)
+
+            assert in_child(continue_iteration)() == 0
+            assert len(list(outcomes)) == 1
+
+
+def open_batch(paystar: BlockingPaystar) -> list[object]:
+    """Return an unfinished iteration that only the garbage collector ends."""
+    outcomes = paystar.transfers.batch([transfer("t-1"), transfer("t-2")], chunk=1)
+    next(outcomes)
+    cycle: list[object] = [outcomes]
+    cycle.append(cycle)
+    return cycle
+
+
+def interrupt_enter(paystar: BlockingPaystar, interruption: Callable[[], object]) -> None:
+    """Call a function while the next call of a client holds the lock, as a signal or the garbage collector may."""
+    thread = LOOP_THREADS.enter(paystar._runner.client)  # pyright: ignore[reportPrivateUsage]
+    LOOP_THREADS.leave(thread)
+    interruptions = [interruption]
+
+    class InterruptedSet(weakref.WeakSet[Paystar]):
+        def add(self, item: Paystar) -> None:
+            if interruptions:
+                interruptions.pop()()
+            super().add(item)
+
+    thread.clients.__class__ = InterruptedSet
+
+
+class TestGarbageCollector:
+    """The garbage collector ends an iteration at any place of any thread: it must neither lock nor wait there."""
+
+    @pytest.fixture(autouse=True)
+    def collect_by_hand(self) -> Iterator[None]:
+        gc.collect()
+        gc.disable()
+        yield
+        gc.enable()
+
+    def test_iteration_collected_in_enter_does_not_block(self, server: Server) -> None:
+        with server.client() as paystar:
+            open_batch(paystar)
+            interrupt_enter(paystar, gc.collect)
+            with ThreadPoolExecutor(1) as pool:
+                assert pool.submit(paystar.send, MATCH).result(WAIT_SECONDS).value.is_matched
+
+    def test_iteration_collected_at_start_of_loop_does_not_block(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run_loop = vars(loop_thread)["_run_loop"]
+
+        def collect_and_run(started: Future[Any]) -> None:
+            gc.collect()
+            run_loop(started)
+
+        with server.client() as paystar:
+            open_batch(paystar)
+            paystar.close()
+            monkeypatch.setattr(loop_thread, "_run_loop", collect_and_run)
+            assert paystar.send(MATCH).value.is_matched
+
+    def test_iteration_collected_in_loop_thread_is_closed(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        unraisable: list[object] = []
+        monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+        with server.client() as paystar:
+            open_batch(paystar)
+            thread = LOOP_THREADS.enter(paystar._runner.client)  # pyright: ignore[reportPrivateUsage]
+
+            async def collect() -> None:
+                gc.collect()
+                await anyio.wait_all_tasks_blocked()
+
+            thread.start(collect).result(WAIT_SECONDS)
+            LOOP_THREADS.leave(thread)
+        assert unraisable == []
+
+    def test_iteration_ends_with_its_client(self, server: Server) -> None:
+        with server.client() as other:
+            other.send(MATCH)
+            with server.client() as paystar:
+                outcomes = paystar.transfers.batch([transfer("t-1"), transfer("t-2"), transfer("t-3")], chunk=1)
+                next(outcomes)
+            sent = len(server.requests)
+            with pytest.raises(ConfigurationError, match=r"closed during this iteration.*transfers\.find"):
+                next(outcomes)
+            assert len(server.requests) == sent
+
+
+def run_program(server: Server, program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that may use ``MATCH`` and ``paystar``."""
+    prelude = f"""
+from paystar_async import Application, MatchMobile
+from paystar_async.blocking import BlockingPaystar
+MATCH = MatchMobile(national_id="0012345679", mobile_number="09121234567")
+paystar = BlockingPaystar(Application(id="1", access_password="x", api_key="k"), base_url={server.url!r})
+"""
+    command = [sys.executable, "-c", prelude + program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
+
+
+class TestEndOfInterpreter:
+    def test_call_by_finalizer_at_exit_is_refused(self, server: Server) -> None:
+        program = """
+class Late:
+    def __del__(self):
+        try:
+            paystar.send(MATCH)
+        except Exception as error:
+            print(f"{type(error).__name__}: {error}")
+late = Late()
+paystar.send(MATCH)
+"""
+        process = run_program(server, program)
+        assert process.stdout.startswith("ConfigurationError: BlockingPaystar was called while the interpreter ends")
+        assert (process.returncode, len(server.requests)) == (0, 1)
+
+    def test_thread_that_cannot_start_is_configuration_error(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(_: threading.Thread) -> None:
+            raise RuntimeError("thread is not supported for isolated subinterpreters")
+
+        with server.client() as paystar:
+            with monkeypatch.context() as patched:
+                patched.setattr(threading.Thread, "start", refuse)
+                with pytest.raises(ConfigurationError, match=r"isolated subinterpreters; nothing was sent"):
+                    paystar.send(MATCH)
+            assert paystar.send(MATCH).value.is_matched
+
+    def test_handler_of_signal_closes_client_in_enter(self, server: Server) -> None:
+        with server.client() as paystar:
+            paystar.send(MATCH)
+            interrupt_enter(paystar, paystar.close)
+            with ThreadPoolExecutor(1) as pool:
+                assert pool.submit(paystar.send, MATCH).result(WAIT_SECONDS).value.is_matched
+
+
+@allow_forks
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_multiprocessing_child_finishes_refresh_at_exit(method: str, tmp_path: Path) -> None:
+    """A child process runs no ``atexit``: a refresh that ended with it would cost the refresh token."""
+    with running_sandbox(rotate=True) as sandbox:
+        account = sandbox.get("accounts")["application"]
+        arguments = account, sandbox.base_url, str(tmp_path / "keys.db")
+        context: Any = multiprocessing.get_context(method)
+        child = context.Process(target=call_while_refreshing, args=arguments)
+        sandbox.post("faults", endpoint="keys.refresh_application_key", kind="latency", seconds=0.2, executed=True)
+        child.start()
+        child.join(WAIT_SECONDS)
+        assert (child.exitcode, sandbox.refreshes) == (0, 1)
+        stored = asyncio.run(load_key(account["id"], str(tmp_path / "keys.db")))
+        assert stored is not None
+        assert stored.token is not None
+        assert stored.token.reveal() == sandbox.get("accounts")["application"]["api_key"]
+
+
+def call_while_refreshing(account: dict[str, str], base_url: str, keys: str) -> None:
+    """Make a call with a key that is valid and due: the call does not wait for the refresh."""
+    asyncio.run(store_old_key(account, keys))
+    paystar = BlockingPaystar(Application(**account), base_url=base_url, keys=keys)
+    assert paystar.transfers.find(limit=1) is not None
+    assert LOOP_THREADS.is_open(paystar._runner.client)  # pyright: ignore[reportPrivateUsage]
+
+
+async def store_old_key(account: dict[str, str], keys: str) -> None:
+    store, now = make_key_store(keys, SystemClock()), SystemClock().time()
+    token, refresh_token = Secret(account["api_key"]), Secret(account["refresh_token"])
+    record = KeyRecord(token=token, refresh_token=refresh_token, issued_at=now - 16 * 3600, expires_at=now + 8 * 3600)
+    await store.commit(KeyId("application", account["id"]), 0, "test", record)
+    await store.aclose()
+
+
+async def load_key(account: str, keys: str) -> KeyRecord | None:
+    store = make_key_store(keys, SystemClock())
+    try:
+        return await store.load(KeyId("application", account))
+    finally:
+        await store.aclose()
 
 
 shared: BlockingPaystar | None = None
