@@ -136,7 +136,7 @@ async def _body(request: web.Request) -> AsyncIterator[bytes]:
     read = bytearray()
     try:
         if request.content.at_eof():
-            read += await request.read() or _form_read_before(request)  # kept by aiohttp
+            read += await request.read() or await _form_read_before(request)  # kept by aiohttp
             yield bytes(read)
         else:
             async for chunk in request.content.iter_any():
@@ -151,10 +151,13 @@ async def _body(request: web.Request) -> AsyncIterator[bytes]:
         raise BodyConsumed
 
 
-def _form_read_before(request: web.Request) -> bytes:
-    """Return the multipart form that ``request.post()`` has cached, urlencoded; aiohttp keeps no copy of its body."""
-    form = request._post  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    return urlencode([(name, text) for name, text in form.items() if isinstance(text, str)]).encode() if form else b""
+async def _form_read_before(request: web.Request) -> bytes:
+    """Return the form that ``request.post()`` has cached, urlencoded; aiohttp keeps no copy of a multipart body."""
+    try:
+        form = await request.post()
+    except ValueError:
+        return b""  # other code has read the body without keeping it
+    return urlencode([(name, text) for name, text in form.items() if isinstance(text, str)]).encode()
 
 
 def _page_response(page: Page) -> web.Response:
