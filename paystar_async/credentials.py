@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, cast
 
-from attrs import asdict, field, frozen
+from attrs import asdict, evolve, field, frozen
 
 from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.values.digits import has_spoiled_ends, is_blank
@@ -194,6 +194,19 @@ class Wallet:
     refresh_token: Secret | None = field(default=None, converter=to_optional_secret, validator=_validate_secret)
     inquiry_key: Secret | None = field(default=None, converter=to_optional_secret, validator=_validate_header_value)
     refresh_inquiry_key: Secret | None = field(default=None, converter=to_optional_secret, validator=_validate_secret)
+
+
+def without_refresh_tokens(
+    application: Application | None, wallet: Wallet | None
+) -> tuple[Application | None, Wallet | None]:
+    """Return the accounts without refresh tokens, for a check that must refresh no key.
+
+    With rotating refresh tokens a refresh would lock out a running service.
+    """
+    return (
+        application and evolve(application, refresh_token=None),
+        wallet and evolve(wallet, refresh_token=None, refresh_inquiry_key=None),
+    )
 
 
 _MISSING: Mapping[Realm, str] = {

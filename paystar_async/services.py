@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 
 class Caller(Protocol):
-    """What the methods need of a client: sending a request value and building the address of a page."""
+    """A client, as far as the methods use it: it sends a request value and builds the address of a page."""
 
     async def send(self, value: Call[T], /, *, timeout: float | None = None) -> Response[T]:
         """Send a request value and return its response."""

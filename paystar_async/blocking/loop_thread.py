@@ -24,7 +24,7 @@ from paystar_async.errors import ConfigurationError
 T = TypeVar("T")
 
 FORK_WAIT_SECONDS = 1.0
-"""How long a fork waits for the loop to finish its current callback."""
+"""Seconds that a fork waits for the loop to finish its current callback."""
 
 
 class LoopEnded(Exception):
@@ -240,7 +240,7 @@ def _run_loop(started: "Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]]
 
     try:
         anyio.run(main)
-    except BaseException as error:  # of a task, such as SystemExit: its caller has it
+    except BaseException as error:  # raised by a task, such as SystemExit; the task's caller gets it too
         if not started.done():
             started.set_exception(error)
 
@@ -254,7 +254,7 @@ class LoopThreads:
         self._inherited: list[LoopThread] = []
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
-                before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._start_anew
+                before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._after_fork_in_child
             )
 
     def enter(self, client: Paystar, thread: LoopThread | None = None) -> LoopThread:
@@ -310,8 +310,8 @@ class LoopThreads:
         if (thread := self._thread) is not None:
             thread.resume()
 
-    def _start_anew(self) -> None:
-        """Forget the thread of the parent process; another thread of the parent may have held the lock."""
+    def _after_fork_in_child(self) -> None:
+        """Forget the parent's thread, and replace the lock, which another thread of the parent may have held."""
         if self._thread is not None:
             self._inherited.append(self._thread)
         self._thread, self._lock = None, threading.RLock()

@@ -79,14 +79,14 @@ class CallerSource(Generic[T]):
 
 
 def caller_source(source: Any) -> CallerSource[Any] | None:
-    """Return the form in which the event loop reads a source of transfers; None: as it is."""
-    if isinstance(source, _NOT_READ) or not isinstance(source, Iterable):
+    """Return a source of transfers as items that the calling thread reads; None if the event loop may read it."""
+    if isinstance(source, _LOOP_SOURCES) or not isinstance(source, Iterable):
         return None
     return CallerSource(source)  # pyright: ignore[reportUnknownArgumentType]
 
 
-_NOT_READ = (str, bytes, PathLike, list, tuple, Mapping, AsyncIterable)
-"""Sources that are files, in memory, or made for the event loop."""
+_LOOP_SOURCES = (str, bytes, PathLike, list, tuple, Mapping, AsyncIterable)
+"""Types of sources that the event loop reads itself: files, items in memory, async iterables."""
 
 
 class _End:
@@ -270,7 +270,7 @@ def refuse_event_loop() -> None:
 
 
 class BlockingFlow(Protocol[F_co]):
-    """What ``blocking`` needs of a class: the object with the async methods, and the runner."""
+    """A class whose methods ``blocking`` wraps: it has the object with the async methods, and the runner."""
 
     @property
     def _flow(self) -> F_co: ...

@@ -22,6 +22,7 @@ from cyclopts import (
 
 from paystar_async._version import VERSION
 from paystar_async.cli.call import call_app
+from paystar_async.cli.child_process import SIGNAL_STATUS_BASE
 from paystar_async.cli.completion import completion_command
 from paystar_async.cli.conform.command import conform
 from paystar_async.cli.console import (
@@ -42,7 +43,6 @@ from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
 
 _SUGGESTION = re.compile(r' Did you mean "?([^"? ]+)')
 _AVAILABLE_COMMANDS = re.compile(r"Available commands: (.+?)\.?$")
-_SIGNAL_STATUS_BASE = 128
 _CAN_BLOCK_SIGNALS = hasattr(signal, "pthread_sigmask")
 
 _HELP = """\
@@ -95,11 +95,11 @@ def run(arguments: Sequence[str]) -> int:
         status = _run_app(list(normalize_names(arguments)))
         # The sandbox's server raises again the signal that stopped it, but a blocked signal is not delivered.
         is_terminated = is_sandbox and stop_signal is signal.SIGTERM
-        return _SIGNAL_STATUS_BASE + stop_signal if is_terminated else status
+        return SIGNAL_STATUS_BASE + stop_signal if is_terminated else status
     except KeyboardInterrupt:
         if not is_sandbox:  # a signal is the usual way to stop the sandbox
             print_error("interrupted")
-        return _SIGNAL_STATUS_BASE + stop_signal
+        return SIGNAL_STATUS_BASE + stop_signal
     finally:
         if ignores_sigint:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # drops a pending blocked signal

@@ -11,7 +11,8 @@ from paystar_async.cli.console import print_error
 
 EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND = 126, 127
 """The exit status of a command that cannot be run, as in a shell."""
-_SIGNAL_STATUS_BASE = 128
+SIGNAL_STATUS_BASE = 128
+"""Added to the number of the signal that ended a process, as in a shell."""
 _WAIT_SECONDS = 1.0
 
 _TERMINAL_SIGNALS = ("SIGINT", "SIGQUIT", "SIGHUP")
@@ -41,7 +42,7 @@ def run_command(command: Sequence[str], variables: Mapping[str, str | None]) -> 
         if process.poll() is None:
             process.terminate()
             process.wait()
-    return status if status >= 0 else _SIGNAL_STATUS_BASE - status
+    return status if status >= 0 else SIGNAL_STATUS_BASE - status
 
 
 def _wait(process: "subprocess.Popen[bytes]") -> int:

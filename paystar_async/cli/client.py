@@ -17,6 +17,7 @@ Location = str | Path
 """A file, or postgresql://…. The value of an option is always the text; Path lets the shell complete files."""
 
 Work = Callable[[Paystar], Awaitable[int]]
+"""A command's coroutine function: takes a client, returns the exit status."""
 
 
 def run_with_ledger(ledger: Location | None, work: Work) -> int:

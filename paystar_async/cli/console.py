@@ -137,7 +137,7 @@ def print_warning(text: str) -> None:
 
 
 def print_note(text: str) -> None:
-    """Print a message that is no error on stderr."""
+    """Print a message that is not an error on stderr."""
     stderr_console().print(text, soft_wrap=True)
 
 
@@ -157,7 +157,7 @@ def confirm(question: str) -> bool:
     """
     if not sys.stdin.isatty():
         raise ConfigurationError(
-            "nothing was sent: it needs confirmation, and stdin is no terminal", hint="use --yes to go ahead"
+            "nothing was sent: it needs confirmation, and stdin is not a terminal", hint="use --yes to go ahead"
         )
     stderr_console().print(question, end="", soft_wrap=True)
     reply = sys.stdin.readline()

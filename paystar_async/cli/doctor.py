@@ -24,7 +24,7 @@ from paystar_async.cli.environment import (
 from paystar_async.cli.json_output import JSON_OPTION, JsonObject
 from paystar_async.client import Paystar
 from paystar_async.config import read_application, read_gateway, read_setting, read_wallet, require_base_url
-from paystar_async.credentials import BASE_URL, Credentials, Gateway, Realm
+from paystar_async.credentials import BASE_URL, Credentials, Gateway, Realm, without_refresh_tokens
 from paystar_async.errors import (
     ConfigurationError,
     ExpiredToken,
@@ -212,9 +212,7 @@ class _Checkup:
     def _make_client(self, *, refresh: bool) -> Paystar:
         application, wallet = self.application, self.wallet
         if not refresh:
-            # Without its refresh token a key cannot be refreshed.
-            application = application and evolve(application, refresh_token=None)
-            wallet = wallet and evolve(wallet, refresh_token=None, refresh_inquiry_key=None)
+            application, wallet = without_refresh_tokens(application, wallet)
         overrides: Any = {} if read_setting("PAYSTAR_KEYS") else {"keys": self.store}
         return Paystar.from_env(application=application, gateway=self.gateway, wallet=wallet, **overrides)
 

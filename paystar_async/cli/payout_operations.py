@@ -47,7 +47,7 @@ _VERDICT_MEANINGS = {
 }
 
 
-class _OtherProcesses:
+class _NullDispatcher:
     """A dispatcher that sends nothing: a command changes the ledger, and the processes that pay read the ledger."""
 
     async def wake(self, chunk_ids: Sequence[str], connection: object = None) -> None:
@@ -150,7 +150,7 @@ def resume(
     """
 
     async def release(paystar: Paystar) -> int:
-        paystar.payouts.use(_OtherProcesses())
+        paystar.payouts.use(_NullDispatcher())
         if not yes:
             _show_holds(await paystar.payouts.holds(), on_stderr=True)
         if not yes and not confirm(f"Resume sending from {'this account' if deposit else 'every account'}? [y/N] "):

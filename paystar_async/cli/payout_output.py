@@ -1,4 +1,4 @@
-"""The output of ``paystar payout``."""
+"""The tables and messages that ``paystar payout`` prints, and its exit status."""
 
 import shlex
 from collections.abc import Sequence

@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import Mapping
 from contextlib import aclosing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from paystar_async.cli.console import (
     stderr_console,
     stdout_console,
 )
-from paystar_async.cli.json_output import batch_to_json
+from paystar_async.cli.json_output import batch_to_json, format_time
 from paystar_async.cli.payout_output import (
     EXIT_WAITING,
     exit_status,
@@ -130,11 +129,10 @@ def _require_same_totals(file: Path, batch: Batch, plan: Plan) -> None:
 
 
 def _file_changed(file: Path, batch: Batch) -> InvalidValue:
-    submitted_at = datetime.fromtimestamp(batch.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
     recorded = f"{format_count(batch.count)} of {batch.amount:,} Rial"
     return InvalidValue(
         file.name,
-        expected=f"the {recorded} submitted under this name on {submitted_at}",
+        expected=f"the {recorded} submitted under this name on {format_time(batch.created_at)} UTC",
         got="a file with other rows",
         hint="nothing of it was sent; restore the file, or use another file name or --batch for other rows",
     )

@@ -1,11 +1,11 @@
-"""``paystar sandbox logs`` and ``trigger``: look into a running sandbox, and make things happen in it."""
+"""``paystar sandbox logs`` and ``trigger``: print the requests of a running sandbox, and trigger events in it."""
 
 import json
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ import httpx
 from cyclopts import Parameter
 
 from paystar_async.cli.console import EXIT_FAILED, print_error, print_json, print_note, stdout_console
+from paystar_async.cli.json_output import timestamp
 from paystar_async.cli.parameters import choice_parameter
 from paystar_async.config import normalize_base_url
 from paystar_async.credentials import BASE_URL
@@ -160,20 +161,19 @@ class _SandboxControl:
         except httpx.HTTPError as error:
             reason = f"no sandbox responds at {self._root}: {type(error).__name__}"
         except ValueError:
-            reason = f"{self._root} is no sandbox"
+            reason = f"{self._root} is not a sandbox"
         else:
             if isinstance(content, dict) and response.is_success:
                 return content  # pyright: ignore[reportUnknownVariableType]
             if isinstance(content, dict) and "error" in content:
                 raise ConfigurationError(str(content["error"]))  # pyright: ignore[reportUnknownArgumentType]
-            reason = f"{self._root} is no sandbox"
+            reason = f"{self._root} is not a sandbox"
         raise ConfigurationError(reason, hint="start one with paystar sandbox, or name its address with --url")
 
 
 def _print_request(entry: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        received_at = datetime.fromtimestamp(entry["time"], UTC).isoformat(timespec="milliseconds")
-        sys.stdout.write(json.dumps({**entry, "time": received_at}) + "\n")
+        sys.stdout.write(json.dumps({**entry, "time": timestamp(entry["time"])}) + "\n")
         sys.stdout.flush()
         return
     response = entry["response"]

@@ -140,7 +140,7 @@ class Paystar:
         self._timeout, self._max_retries, self._concurrency = timeout, max_retries, concurrency
         strict = checks == "strict"
         self._check = verify_checksums if strict else None
-        self._requests = RequestFactory(self._credentials, timeout, strict)
+        self._request_factory = RequestFactory(self._credentials, timeout, strict)
         self._middleware = require_middleware(middleware)
         self._clock = clock or SystemClock()
         self._notify = event_notifier(on_event)
@@ -362,7 +362,7 @@ class Paystar:
         )
         state = LoopState(
             weakref.ref(self),
-            self._requests,
+            self._request_factory,
             send,
             engine,
             engine is not self._engine_choice,

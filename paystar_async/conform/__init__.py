@@ -1,4 +1,4 @@
-"""What this package assumes about the live service, and how to find out whether it is so."""
+"""The register of assumptions about the live service, and the recorder of the responses that verify them."""
 
 from paystar_async.conform.recorder import ShapeRecorder
 

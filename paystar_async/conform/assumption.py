@@ -8,7 +8,7 @@ from paystar_async.conform.judges import Judge
 
 
 class Verdict(StrEnum):
-    """What observed responses say about an assumption."""
+    """The result of comparing an assumption with observed responses."""
 
     CONFIRMED = "confirmed"
     CONTRADICTED = "contradicted"

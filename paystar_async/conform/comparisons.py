@@ -33,6 +33,8 @@ Facts = dict[str, str]
 
 @define
 class _SentTransfer:
+    """A transfer that was sent: hashes of its contents and of its hashid, and the time."""
+
     contents: int
     hashid: int | None
     sent_at: float
@@ -40,6 +42,8 @@ class _SentTransfer:
 
 @define
 class _CreatedPayment:
+    """A payment that was created: its amount in Rial, and whether it was verified."""
+
     amount: int
     created_at: float
     uses_default_method: bool
@@ -202,7 +206,7 @@ class Comparisons:
         return facts
 
     def _zone(self, text: object, since: float) -> str | None:
-        """Return the time zone of a date that lies between ``since`` and now, or None."""
+        """Return the time zone in which a date lies between ``since`` and now, or None."""
         moment = parse_tehran(text)
         if moment is None:
             return None
@@ -240,8 +244,6 @@ def _time_text(extra: Mapping[str, object]) -> str | None:
 def _order(times: list[str]) -> str | None:
     if len(set(times)) < 2:
         return None
-    return (
-        "newest first"
-        if times == sorted(times, reverse=True)
-        else ("oldest first" if times == sorted(times) else "no order")
-    )
+    if times == sorted(times, reverse=True):
+        return "newest first"
+    return "oldest first" if times == sorted(times) else "no order"

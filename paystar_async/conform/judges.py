@@ -1,4 +1,4 @@
-"""Judges of assumptions: each takes an observed response and returns whether it confirms or contradicts."""
+"""Judges of assumptions: functions that return whether an observed response confirms or contradicts one."""
 
 import json
 from collections.abc import Callable, Collection, Iterator
@@ -48,8 +48,8 @@ def by_fact(name: str, confirms: Collection[str], contradicts: Collection[str], 
     def judge(observed: Observed) -> bool | None:
         if endpoint not in (None, observed.observation.endpoint):
             return None
-        term = observed.observation.facts.get(name)
-        return True if term in confirms else False if term in contradicts else None
+        fact = observed.observation.facts.get(name)
+        return True if fact in confirms else False if fact in contradicts else None
 
     return judge
 
@@ -244,11 +244,9 @@ def unsigned_inquiry(observed: Observed) -> bool | None:
     observation = observed.observation
     if observation.endpoint != "gateway.inquiry" or observation.facts.get("signed") != "no":
         return None
-    return (
-        None
-        if observation.status in FAULTS or observation.status in (None, "unauthenticated")
-        else (observation.status != -1)
-    )
+    if observation.status in (*FAULTS, None, "unauthenticated"):
+        return None
+    return observation.status != -1
 
 
 def probe_status(probe: str, expected: Collection[int | str | None]) -> Judge:

@@ -99,7 +99,7 @@ class ShapeRecorder:
     def _record_call(
         self, request: Request[Any], observations: list[Observation], value: object, error: BaseException | None
     ) -> None:
-        # After a payment was sent, a mistake in here must not look like a failed payment.
+        # The call may have paid: an error in here must not look like a failed payment.
         try:
             facts = self._comparisons.compare(request, value, error)
             for observation in reversed(observations):

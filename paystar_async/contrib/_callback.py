@@ -180,8 +180,8 @@ def _parse_callback(fields: Mapping[str, list[str]]) -> Callback:
         raise _unreadable(error) from None
 
 
-def log_consumed_body() -> NoPayment:
-    """Log a body that other code has consumed, and return the page for the payer."""
+def body_consumed_error() -> NoPayment:
+    """Log a body that other code has consumed, and return the exception with the page for the payer."""
     logger.error(
         "payments: a callback cannot be read: other code has consumed its body; let it call the framework's "
         "cached reader (await request.body(), request.read() in aiohttp, request.body in Django) instead of a stream"
@@ -284,7 +284,7 @@ def _parse_form(content_type: str, body: bytes) -> Mapping[str, list[str]]:
 
 
 async def _read_bounded(chunks: AsyncIterable[bytes]) -> bytes:
-    """Return a body, or as much of it as is too long; raise NoPayment if it cannot be read."""
+    """Return a body, cut off soon after the limit of a form; raise NoPayment if the body cannot be read."""
     body = bytearray()
     try:
         async for chunk in chunks:
@@ -292,7 +292,7 @@ async def _read_bounded(chunks: AsyncIterable[bytes]) -> bytes:
             if len(body) > MAX_FORM_BYTES:
                 break
     except BodyConsumed:
-        raise log_consumed_body() from None
+        raise body_consumed_error() from None
     except ValueError as error:
         raise _unreadable(error) from None
     return bytes(body)

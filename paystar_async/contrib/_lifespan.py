@@ -1,4 +1,4 @@
-"""A client that is open as long as its host runs."""
+"""A client that is open while its host application runs."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager

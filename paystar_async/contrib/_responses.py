@@ -61,19 +61,19 @@ UNKNOWN_ORDER = Page(
 LATER = Page(
     status=503,
     fa="نتیجهٔ پرداخت هنوز روشن نیست؛ چند لحظهٔ دیگر این صفحه را دوباره باز کنید.",
-    en="What became of the payment is not known yet: open this page again in a moment. Nothing is lost.",
+    en="The result of the payment is not known yet: open this page again in a moment. Nothing is lost.",
 )
 SHOP_FAILED = Page(
     status=503,
     fa="فروشگاه نتوانست کار را تمام کند؛ پرداخت شما محفوظ است. چند لحظهٔ دیگر این صفحه را دوباره باز کنید.",
-    en="The shop could not finish this. What you paid is safe: open this page again in a moment. Nothing is lost.",
+    en="The shop could not finish the order. Your payment is safe: open this page again in a moment.",
 )
 _PAID = Page(status=200, fa="پرداخت انجام شد.", en="The payment was made.")
 _NOT_PAID = Page(status=200, fa="پرداخت انجام نشد.", en="The payment was not made.")
 _LATE = Page(
     status=200,
     fa="زمان پرداخت گذشت؛ مبلغ پرداخت‌شده به حساب شما بازمی‌گردد.",
-    en="The time to pay is over; what was paid goes back to you.",
+    en="The time to pay is over; your money goes back to you.",
 )
 
 
@@ -93,16 +93,16 @@ def result_page(payment: Payment) -> Page:
 
 
 _ERROR_RESPONSES: tuple[tuple[type[PaystarError], int, str], ...] = (
-    (OrderConflict, 409, "This order is paid, or was made with another amount"),
+    (OrderConflict, 409, "This order is paid, or was created with another amount"),
     (UnknownOrder, 404, "There is no such order"),
-    (InvalidValue, 422, "A value has not the shape it must have"),
-    (TrackIdConflict, 409, "This was asked for before, with other contents"),
+    (InvalidValue, 422, "A value is not valid"),
+    (TrackIdConflict, 409, "This transfer was requested before with other contents"),
     (ConfigurationError, 500, "The payment service is not set up"),
-    (StorageError, 503, "The payment service cannot work now"),
+    (StorageError, 503, "The payment service is not available now"),
     (NotSent, 503, "The payment service cannot be reached"),
-    (NoResponse, 504, "The payment service did not answer"),
-    (InvalidResponse, 502, "The payment service gave no clear answer"),
-    (StatusError, 502, "The payment service refused"),
+    (NoResponse, 504, "The payment service did not respond"),
+    (InvalidResponse, 502, "The payment service sent an invalid response"),
+    (StatusError, 502, "The payment service refused the request"),
 )
 
 

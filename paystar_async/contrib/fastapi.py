@@ -217,12 +217,13 @@ def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
     # Linters may move the import of Payment under TYPE_CHECKING: its name is known here all the same.
     names = {**vars(payments), "PaymentDep": PaymentDep, **getattr(inspect.unwrap(plain), "__globals__", {})}
     return [
-        parameter.replace(annotation=_evaluated(parameter.annotation, names))
+        parameter.replace(annotation=_evaluate(parameter.annotation, names))
         for parameter in signature.parameters.values()
     ]
 
 
-def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
+def _evaluate(annotation: Any, names: dict[str, Any]) -> Any:
+    """Return the type that an annotation names; the annotation itself if it cannot be evaluated."""
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__forward_arg__", None)
     if text is None:
         return annotation

@@ -44,8 +44,8 @@ T = TypeVar("T")
 DURATION_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0)
 """The bounds that the semantic conventions advise for HTTP clients, and the default timeout."""
 WATCH_SECONDS = 60.0
-_READ_SHARE = 9
-"""Reading the database takes at most a tenth of the time: the pause is at least so many times the time of a read."""
+_MIN_PAUSE_FACTOR = 9
+"""Length of the pause between two reads, at least, in units of the last read: reading takes a tenth of the time."""
 
 _REFRESH_RESULTS: Mapping[EventName, str] = {
     "key_refreshed": "refreshed",
@@ -213,7 +213,7 @@ class Metered:
             except StorageError as error:
                 logger.warning("metrics: the states cannot be read: %s", error)
             elapsed = self._clock.monotonic() - started_at
-            await self._clock.sleep(max(every, elapsed * _READ_SHARE))
+            await self._clock.sleep(max(every, elapsed * _MIN_PAUSE_FACTOR))
 
 
 def _server_attributes(base_url: str | None) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def describe_safety(endpoint: Endpoint) -> str:
 
 
 def describe_field(field: FieldInfo) -> str:
-    """Return what a field is and which shape its value has."""
+    """Return the description of a field: its meaning and the shape of its value."""
     shape = field.field_type.expected if field.field_type else ""
     return "; ".join(dict.fromkeys(part for part in (field.doc, shape) if part))
 

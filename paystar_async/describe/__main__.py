@@ -35,7 +35,7 @@ def generated_files(root: Path, table: Table = TABLE) -> dict[Path, str]:
     if missing := find_undocumented(table):
         raise ConfigurationError(
             f"not documented: {', '.join(missing)}",
-            hint="add a docstring, or a Kind or a sentence in the annotation",
+            hint="add a docstring, or a FieldType or a sentence in the annotation",
         )
     package = root / "paystar_async"
     index = package / "docs" / "index.md"

@@ -1,4 +1,4 @@
-"""``llms.txt``: what a language model reads first; see https://llmstxt.org."""
+"""``llms.txt``: the list of guides and endpoints for language models; see https://llmstxt.org."""
 
 import re
 from collections.abc import Iterator

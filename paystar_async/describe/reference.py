@@ -1,4 +1,4 @@
-"""The endpoint reference among the guides."""
+"""The endpoint reference, ``docs/reference.md``: methods, parameters and response models as Markdown."""
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum

@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class {prefix}Caller(Protocol):
-    """What the methods need of a client: sending a request value and building the address of a page."""
+    """A client, as far as the methods use it: it sends a request value and builds the address of a page."""
 
     {asynchronous}def send(self, value: Call[T], /, *, timeout: float | None = None) -> Response[T]:
         """Send a request value and return its response."""
@@ -184,7 +184,7 @@ def _response_text(endpoint: Endpoint) -> str:
 
 
 def documented_errors(endpoint: Endpoint) -> Iterator[tuple[type[Exception], str]]:
-    """Yield the errors of an endpoint and what is known after each of them."""
+    """Yield each error of an endpoint, with the known effect of the call."""
     account = "wallet" if endpoint.realm == "inquiry" else endpoint.realm
     yield ConfigurationError, f"the {account} is not configured; nothing was sent."
     if fields_of(endpoint.request):

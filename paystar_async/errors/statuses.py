@@ -221,7 +221,7 @@ def status_class(status: int | str) -> type[StatusError]:
     """Return the error class of a status; a gateway code minus 100 means the code itself (``-106`` is ``-6``)."""
     if isinstance(status, int) and status < -100:
         status = status + 100
-    # assumed (unknown-status): every status is listed; any other has no class, and is no success.
+    # assumed (unknown-status): every status is listed; any other status has no class, and is not a success.
     return BY_STATUS.get(status, StatusError)
 
 

@@ -19,7 +19,7 @@ LONG_AGO, NEVER = float("-inf"), float("inf")
 
 @frozen
 class KeyTimes:
-    """When a key is refreshed, on the monotonic clock, so that a jump of the wall clock changes nothing.
+    """The refresh times of a key, on the monotonic clock, so that a jump of the wall clock changes nothing.
 
     Attributes:
         refresh_after: start of the time in which the key is refreshed in the background.

@@ -28,7 +28,7 @@ VERIFY_WINDOW_SECONDS = 600.0
 VERIFY_MARGIN_SECONDS = 30.0
 """Part of that window left unused, for the time a request takes and for clocks that differ."""
 CHECK_SCHEDULE_SECONDS = (60.0, 120.0, 240.0, 360.0, 480.0, 540.0)
-"""When an open payment is checked, in seconds after it was started."""
+"""Seconds between the start of a payment and its checks while it is open."""
 RECHECK_SECONDS = 300.0
 """Interval of the checks after those: two of them fall into the window in which a late payment can be verified."""
 ORDER_LIFETIME_SECONDS = 1800.0
@@ -198,7 +198,9 @@ class Order:
                 return self.verified
             return Declined(reason="the order was paid by another payment; what was paid here goes back to the payer")
         attempt = self.attempt(ref_num)
-        return attempt.outcome(self.amount) if attempt else Declined(reason="the ref_num is no payment of this order")
+        return (
+            attempt.outcome(self.amount) if attempt else Declined(reason="the ref_num is not a payment of this order")
+        )
 
     def add_attempt(self, ref_num: str, payment_amount: int | None) -> "Order":
         """Add an open payment; replace a payment of the same ref_num.

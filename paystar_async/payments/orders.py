@@ -44,7 +44,7 @@ class StoredOrders(ABC):
 
         Raises:
             ConfigurationError: no ``database=`` or no gateway is configured.
-            InvalidValue: ``limit`` is below 1, or ``state`` is no status.
+            InvalidValue: ``limit`` is below 1, or ``state`` is not a status.
             StorageError: the store cannot be used.
         """
         limit = _LIMIT.convert(limit, "limit")

@@ -289,7 +289,7 @@ def find_contradiction(
     if order_id is not None and str(order_id) != callback.order_id:
         outcome = Declined(reason="the callback is another order's")
     elif order.attempt(callback.ref_num) is None:
-        outcome = Declined(reason="the ref_num is no payment of this order")
+        outcome = Declined(reason="the ref_num is not a payment of this order")
     elif amount is not None and amount != order.amount:
         outcome = AmountMismatch(expected=amount, got=order.amount)
     if outcome is not None:

@@ -26,7 +26,7 @@ SentTrackId = Callable[[str], str]
 
 
 class Verdict(Enum):
-    """What is known of a transfer after a call."""
+    """The knowledge about a transfer after a call."""
 
     NOT_SENT = "provably not sent"
     AMBIGUOUS = "may have been executed; the result is unknown"
@@ -65,7 +65,7 @@ REFUSALS: Mapping[type[PaystarError], Verdict] = {
 
 @frozen(kw_only=True)
 class Classification:
-    """What is known of a transfer, and why.
+    """The knowledge about a transfer, and its reason.
 
     Attributes:
         verdict: what is known.

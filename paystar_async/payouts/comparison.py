@@ -306,7 +306,7 @@ def _differences(
         asked_at: when the entry was requested; later changes in the ledger are newer than the entry.
     """
     if is_different_payment(record.hashid, entry):
-        return ()  # a second payment is reported elsewhere, and a failed attempt is no difference
+        return ()  # a second payment is reported elsewhere, and a failed attempt is not a difference
     state = _contradicted(before, record, entry) if before.changed_at <= asked_at else None
     bank = str(entry.status.value)
     differences = [] if state is None else [("status", state.value, bank)]

@@ -194,9 +194,9 @@ class _Lane:
     waiting: list[DueChunk] = field(factory=list[DueChunk])
     active: int = 0
     turn: float = -math.inf
-    """When the next chunk may be sent; a turn reported for one chunk holds for the whole lane."""
+    """The time at which the next chunk may be sent; a turn reported for one chunk holds for the whole lane."""
     not_before: float = -math.inf
-    """When this process tries to send the next chunk: at the turn, or a little later."""
+    """The time at which this process tries to send the next chunk: at the turn, or a little later."""
     is_shared: bool = False
     """Whether another process was faster with a chunk: then chunks are tried in random order, not all the same ones."""
     has_more: bool = False

@@ -18,7 +18,7 @@ Account = tuple[str, str, str]
 """Product, account and deposit account of a row of the ledger's holds."""
 
 RESTORED_SECONDS = 7 * 86_400.0
-"""How long after a restore or failover new transfers are looked up too: they may be lost ones, submitted again."""
+"""Seconds after a restore or failover in which new transfers are looked up too: a lost one may be submitted again."""
 
 _SELECT_IDENTITY = "SELECT value FROM paystar_payout_settings WHERE name = 'identity'"
 _INSERT_IDENTITY = """

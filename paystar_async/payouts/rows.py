@@ -182,7 +182,7 @@ def _unknown_names(names: Sequence[str], fields: Mapping[str, FieldInfo]) -> Ite
         if name and name not in fields:
             suggestions = [suggestion for suggestion in _similar_names(name, fields) if suggestion not in names]
             title = repr(name) if name.isidentifier() and len(name) <= 40 else describe_value(name)
-            yield f"{title} is no column" + (f", did you mean {suggestions[0]}?" if suggestions else "")
+            yield f"{title} is not a column" + (f", did you mean {suggestions[0]}?" if suggestions else "")
 
 
 def _read_cell(info: FieldInfo, cell: object) -> object:

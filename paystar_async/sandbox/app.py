@@ -111,7 +111,7 @@ class TrailingSlashMiddleware:
         await self._app(scope, receive, send)
 
 
-class NoResponse(HttpResponse):
+class EmptyResponse(HttpResponse):
     """No response, for a client that has stopped waiting."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -157,7 +157,7 @@ def _call_handler(state: SandboxState, endpoint: Endpoint) -> Handler:
                 # A slow server executes the call even if the client stops waiting.
                 state.schedule(plan.latency.seconds, execute_once)
             if not await _wait_for_latency(state, connection, plan.latency.seconds):
-                return NoResponse()
+                return EmptyResponse()
         if plan.executes_call:
             execute_once()
         elif plan.is_refusal and state.settings.partial_execution:

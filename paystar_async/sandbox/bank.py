@@ -107,7 +107,7 @@ class Bank:
         ledger.set_balance(account, amount)
 
     def decide_transfer(self, track_id: str, *, fails: bool) -> bool:
-        """Settle the newest transfer with a track_id; return False if there is none."""
+        """Settle the newest transfer with a track_id; return False if the bank has no such transfer."""
         return self.deposits.decide(track_id, fails=fails) or self.wallet.decide(track_id, fails=fails)
 
     def _refresh_key(self, endpoint: Endpoint, raw: RawFields) -> object:

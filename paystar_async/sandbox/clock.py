@@ -12,7 +12,7 @@ _POLL_SECONDS = 0.02
 
 
 class SandboxClock(SystemClock):
-    """The machine's clock plus the seconds it was put forward by."""
+    """The machine's clock, which a test can put forward."""
 
     def __init__(self) -> None:
         self._advanced_by = self._shifted_by = 0.0

@@ -21,12 +21,12 @@ from paystar_async.sandbox.settings import Settings
 from paystar_async.values.shapes import list_in
 
 OTHER = "other"
-"""The word for what an assumption excludes, in ``--assume ID=other``."""
+"""The value in ``--assume ID=other``: the sandbox behaves otherwise than assumed."""
 _UNLISTED_STATUS = -50
 _VERIFICATION_FAILED = -9
 _MAX_LIST = 500
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
-_TEHRAN = timedelta(hours=3, minutes=30)
+_TEHRAN_OFFSET = timedelta(hours=3, minutes=30)
 
 
 @frozen(kw_only=True)
@@ -100,16 +100,20 @@ def _change_status(old: int, new: int, *, needs: str | None = None, message: str
     """Return a deviation that changes a status, of refusals that name a field or have a message."""
 
     def change(_: BankCall, envelope: Envelope) -> Envelope | None:
-        is_meant = envelope.get("status") == old if message is None else envelope["message"] == message
-        return envelope | {"status": new} if is_meant and (needs is None or needs in (envelope["data"] or {})) else None
+        matches = envelope.get("status") == old if message is None else envelope["message"] == message
+        if not matches or (needs is not None and needs not in (envelope["data"] or {})):
+            return None
+        return envelope | {"status": new}
 
     return _change_envelope(change)
 
 
-def _change_http(is_meant: Callable[[Envelope], bool], http_status: int) -> Deviation:
+def _change_http(matches: Callable[[Envelope], bool], http_status: int) -> Deviation:
+    """Return a deviation that changes the HTTP status of the envelopes that match."""
+
     def deviate(call: BankCall, next: Handle, /) -> SandboxResponse:  # noqa: A002
         response = next(call)
-        return evolve(response, http_status=http_status) if is_meant(json.loads(response.body)) else response
+        return evolve(response, http_status=http_status) if matches(json.loads(response.body)) else response
 
     return deviate
 
@@ -157,7 +161,7 @@ def _shift_times(_: BankCall, envelope: Envelope) -> Envelope:
 
 def _shift_fields(fields: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: str(datetime.fromisoformat(value) - _TEHRAN)
+        name: str(datetime.fromisoformat(value) - _TEHRAN_OFFSET)
         if isinstance(value, str) and _TIME.fullmatch(value)
         else value
         for name, value in fields.items()
@@ -192,7 +196,7 @@ def _without_direct_path(call: BankCall, next: Handle, /) -> SandboxResponse:  #
     return next(call)
 
 
-def _settle_data(data: Any) -> Any:
+def _swap_containers(data: Any) -> Any:
     return [data] if isinstance(data, dict) else {str(index): item for index, item in enumerate(data)}
 
 
@@ -292,7 +296,7 @@ DEVIATIONS: Mapping[str, Deviation | Mapping[str, Any]] = {
     "list-order": _list_oldest_first,
     "list-paging": _ignore_paging,
     "list-shape": _change_data(_FIND, lambda _, data: {"data": data, "total": len(data)}),
-    "batch-response": _change_data(_SETTLE, lambda _, data: _settle_data(data)),
+    "batch-response": _change_data(_SETTLE, lambda _, data: _swap_containers(data)),
     "wallet-settled-fields": _change_data(("wallet.settle",), lambda _, data: data["created_settlements"]),
     "created-fields": _change_data(
         ("gateway.create",),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from paystar_async.sandbox.state import SandboxState
 from paystar_async.values.secret import Secret
 
-_OF_ANOTHER_SERVICE = ("PAYSTAR_GATEWAY_DIRECT", "PAYSTAR_KEYS", "PAYSTAR_PROXY")
+_REAL_ACCOUNT_VARIABLES = ("PAYSTAR_GATEWAY_DIRECT", "PAYSTAR_KEYS", "PAYSTAR_PROXY")
 """Settings that belong to the real accounts: their kind of gateway, the store of their keys, the way to Paystar."""
 
 
@@ -28,7 +28,7 @@ def replaced_environment(sandbox: SandboxState, base_url: str, database: str) ->
     Variables such as ``PAYSTAR_TIMEOUT`` are not among them: they configure the application.
     """
     variables = _variables(sandbox, base_url, database)
-    deleted = dict.fromkeys((*variables, *_OF_ANOTHER_SERVICE))
+    deleted = dict.fromkeys((*variables, *_REAL_ACCOUNT_VARIABLES))
     files = {f"{name}_FILE": None for name in deleted}
     return {**deleted, **files, **dict(client_environment(sandbox, base_url, database))}
 

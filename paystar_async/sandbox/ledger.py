@@ -190,7 +190,7 @@ class TransferLedger(Generic[AnyTransfer]):
         return [self._find_same(transfer) for transfer in transfers]
 
     def decide(self, track_id: str, *, fails: bool) -> bool:
-        """Settle the newest transfer with a track_id now, also after it was settled; return False if there is none.
+        """Settle the newest transfer with a track_id now, or again; return False if there is no such transfer.
 
         A transfer that fails after it had succeeded is a transfer that its bank returned.
         """

@@ -45,7 +45,7 @@ class PayerChoice(StrEnum):
 
 @define(kw_only=True, eq=False)
 class Payment:
-    """A payment: the request that created it and what its payer did."""
+    """A payment: the request that created it, and the payer's choice."""
 
     request: CreatePayment
     token: str
@@ -182,7 +182,7 @@ class GatewayPayments:
         return self.apply_choice(token, PayerChoice.CANCEL)
 
     def test_card(self, payment: Payment) -> str | None:
-        """Return a test card that may pay, or None if the payment is bound to a card of nobody in the sandbox."""
+        """Return a test card that may pay, or None if the payment is bound to a card that no test person has."""
         cards = [person.card for person in self._people]
         card = payment.request.card_number
         return cards[0] if card is None else card if card in cards else None

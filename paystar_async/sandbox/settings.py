@@ -9,7 +9,7 @@ from attrs import Attribute, asdict, define, evolve, field, fields
 from paystar_async.errors import ConfigurationError
 
 MAX_SECONDS = 1_000_000_000
-"""About thirty years: dates far beyond overflow."""
+"""About thirty years; much later dates would overflow."""
 MAX_RIAL = 10**15
 """A thousand times the limit of a bank transfer; sums of such amounts are exact in every JSON parser."""
 MAX_TEXT_CHARACTERS = 100

@@ -1,7 +1,7 @@
-"""Respond in the recorded shapes of the live service where they differ from the sandbox's own.
+"""A deviation that responds in recorded shapes of the live service, see ``paystar conform``.
 
-A deviation that gives the data of each success the field names, types, nulls and wrappers that were recorded last, and
-each refusal its recorded HTTP status. Values are the sandbox's own, in the recorded form.
+The data of each success gets the field names, types, nulls and wrappers that were recorded last, and each refusal gets
+its recorded HTTP status. Values are the sandbox's own, in the recorded form.
 """
 
 import json
@@ -68,13 +68,14 @@ class RecordedShapes:
         if status not in SUCCESS:
             http_status = self._http.get((call.endpoint.id, status))
             return response if http_status is None else evolve(response, http_status=http_status)
-        shape = self._data.get((call.endpoint.id, _sent(call)))
+        shape = self._data.get((call.endpoint.id, _sent_count(call)))
         if shape is None or _is_empty(shape):
             return response
         return json_response(envelope | {"data": reshape(envelope["data"], shape)}, http_status=response.http_status)
 
 
-def _sent(call: BankCall) -> str:
+def _sent_count(call: BankCall) -> str:
+    """Return the number of transfers in a call as an Observation has it: none, one or several."""
     transfers = call.raw.get("transfers")
     if not isinstance(transfers, list):
         return "none"
@@ -82,7 +83,7 @@ def _sent(call: BankCall) -> str:
 
 
 def _is_empty(shape: Any) -> bool:
-    """Return True for a shape that says nothing of the fields: an empty list, an empty object, null."""
+    """Return True for a shape without fields: an empty list, an empty object, null."""
     return shape in ([], {}, "null")
 
 

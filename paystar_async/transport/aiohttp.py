@@ -59,7 +59,7 @@ class _UnreadBytes(Exception):
 
 @define
 class _SendTracker:
-    """How far one request has come.
+    """The progress of one request.
 
     Attributes:
         before_send: called right before the first byte.

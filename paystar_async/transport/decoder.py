@@ -155,7 +155,7 @@ class ResponseDecoder:
 
         Raises:
             StatusError: the envelope has a status other than success.
-            InvalidResponse: the body is no envelope, or its data does not fit the endpoint's response type.
+            InvalidResponse: the body is not an envelope, or its data does not fit the endpoint's response type.
         """
         try:
             envelope = _envelope(body, http_status) if envelope is None else envelope
@@ -292,7 +292,7 @@ def _envelope(body: bytes, http_status: int = 200) -> dict[str, object]:
 
 
 def parse_status(value: object) -> int | str | None:
-    """Return an envelope's status, known words in lower case; None for a value that is no status."""
+    """Return an envelope's status, known words in lower case; None for a value that is not a status."""
     if type(value) is int and -(2**63) <= value < 2**64:
         return value
     text = value.strip() if isinstance(value, str) else ""

@@ -17,7 +17,7 @@ CONNECT_SECONDS = 10.0
 
 
 class SendState(Enum):
-    """How much of a request may have been sent."""
+    """The progress of a request: whether a part of it may have been sent."""
 
     UNKNOWN = "the library reported nothing: may have been sent"
     CONNECTING = "provably not sent"

@@ -79,7 +79,7 @@ def library_of(value: object) -> str | None:
 
 
 class _SendTracker:
-    """How far one request has come, as httpcore's trace hook reports.
+    """The progress of one request, as httpcore's trace hook reports.
 
     Args:
         before_send: called right before the first byte.

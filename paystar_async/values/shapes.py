@@ -39,7 +39,7 @@ WORDS = frozenset(
     verify version wage wallet wallets with withdraw withdrawal year
     """.split()  # noqa: SIM905 - three hundred words as a list would fill three hundred lines
 )
-"""The words that field names are made of; a name with another word may be somebody's name or a key."""
+"""The words that field names are made of; a name with another word may be a person's name or a key."""
 
 _NAME = re.compile(r"[A-Za-z_]{1,40}[0-9]?")
 _CASED_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -73,6 +73,7 @@ _FORM = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _FORMS
 _MAX_FORM_LENGTH = 128
 _SHORT_ID_LENGTH = 19
 _PERSIAN = re.compile(r"[؀-ۿ]")
+_NO_VALUE = frozenset({"null", "absent"})
 
 
 def shape_of(value: object, name: str = "", depth: int = 0) -> str:
@@ -185,11 +186,8 @@ def merge_shapes(shapes: Iterable[Any]) -> Any:
     if all(isinstance(shape, str) for shape in alternatives):
         return "|".join(sorted({term for shape in alternatives for term in cast("str", shape).split("|")}))
     containers: list[object] = [shape for shape in alternatives if not isinstance(shape, str)]
-    is_optional = len({type(shape) for shape in containers}) == 1 and set(alternatives_of(alternatives)) <= _NONE
+    is_optional = len({type(shape) for shape in containers}) == 1 and set(alternatives_of(alternatives)) <= _NO_VALUE
     return merge_shapes(containers) if is_optional else "mixed"
-
-
-_NONE = frozenset({"null", "absent"})
 
 
 def alternatives_of(shapes: Iterable[Any]) -> Iterable[str]:

@@ -228,4 +228,4 @@ def test_control_of_other_service_is_refused(command: tuple[str, ...], url: str,
 def test_control_of_other_server_is_refused(run: Run, shop: Shop) -> None:
     result = run("sandbox", "logs", "--url", f"http://127.0.0.1:{shop.server_address[1]}/api")
     assert (result.status, result.out) == (2, "")
-    assert "is no sandbox" in result.err
+    assert "is not a sandbox" in result.err

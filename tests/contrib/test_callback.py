@@ -400,7 +400,7 @@ async def test_callback_wrong_amount_of_result_is_503(
         accepted = await come_back(ask, "POST", fields)
 
     assert (refused.status, accepted.status) == (503, 303)
-    assert "What you paid is safe" in refused.text
+    assert "Your payment is safe" in refused.text
     assert [record.levelname for record in caplog.records if record.name == "paystar_async"] == ["ERROR"]
     assert "amount_of(order_id): expected whole Rial" in caplog.text
     assert isinstance(shop.received[0].outcome, Verified)
@@ -452,7 +452,7 @@ async def test_callback_failing_handler_is_503_then_verified(
     shop.response = "/orders"
 
     assert (failed.status, failed.headers["content-type"]) == (503, "text/html; charset=utf-8")
-    assert "What you paid is safe" in failed.text
+    assert "Your payment is safe" in failed.text
     assert [record.levelname for record in caplog.records if "on_payment" in record.getMessage()] == ["ERROR"]
     assert (await come_back(ask, method, fields)).status == 303
     assert [type(payment.outcome) for payment in shop.received] == [Verified, Verified]

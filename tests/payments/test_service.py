@@ -118,7 +118,7 @@ async def test_confirm_other_orders_payment_is_declined(shop: Shop, caplog: pyte
     with caplog.at_level(logging.WARNING):
         for forged in (evolve(paid, order_id="o-2"), relabelled, evolve(paid, order_id="o-2", ref_num="made up")):
             payment = await shop.confirm(forged)
-            assert payment.outcome == Declined(reason="the ref_num is no payment of this order")
+            assert payment.outcome == Declined(reason="the ref_num is not a payment of this order")
             assert (payment.order_id, payment.amount) == ("o-2", AMOUNT)
 
     assert len(caplog.messages) == 3

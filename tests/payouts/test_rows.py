@@ -131,14 +131,14 @@ async def test_plan_short_row_needs_required_fields(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (("amout", *NAMES[1:]), "'amout' is no column, did you mean amount?"),
-        ((*NAMES[:5], "trackid"), "'trackid' is no column, did you mean track_id?"),
+        (("amout", *NAMES[1:]), "'amout' is not a column, did you mean amount?"),
+        ((*NAMES[:5], "trackid"), "'trackid' is not a column, did you mean track_id?"),
         (NAMES[1:], "amount is missing"),
         ((*NAMES, "amount"), "amount is there twice"),
-        ((*NAMES, "salary"), "'salary' is no column"),
-        ((*NAMES, "Ali Ahmadi 12"), "'ali_ahmadi_12' is no column"),
-        ((*NAMES, "0912 123"), "text of 8 characters is no column"),
-        ((*WALLET_NAMES[1:], "amont"), "'amont' is no column, did you mean amount?"),
+        ((*NAMES, "salary"), "'salary' is not a column"),
+        ((*NAMES, "Ali Ahmadi 12"), "'ali_ahmadi_12' is not a column"),
+        ((*NAMES, "0912 123"), "text of 8 characters is not a column"),
+        ((*WALLET_NAMES[1:], "amont"), "'amont' is not a column, did you mean amount?"),
         (("IR062960000000100324200001", "علی"), "a first row that names none of them"),
     ],
 )
@@ -152,4 +152,4 @@ async def test_plan_wrong_header_names_columns(names: Sequence[str], says: str, 
 async def test_plan_similar_column_is_not_missing(write: Write) -> None:
     with pytest.raises(InvalidValue) as refused:
         await plan(write(table([row(1)], ("amout", *NAMES[1:]))))
-    assert refused.value.got == "'amout' is no column, did you mean amount?"
+    assert refused.value.got == "'amout' is not a column, did you mean amount?"

@@ -1,1 +1,1 @@
-"""``paystar conform``: compare what this package assumes with what the service responds."""
+"""``paystar conform``: compare this package's assumptions with responses of the live service."""

@@ -29,7 +29,7 @@ Send = Callable[[Call[Any]], Awaitable[Any]]
 
 @define(kw_only=True)
 class ProbeContext:
-    """What the probes send with.
+    """The accounts, clients and values that probes use.
 
     Attributes:
         application: the application, with the refresh token only if keys may be refreshed.
@@ -51,7 +51,7 @@ class ProbeContext:
     wait: Callable[[], Awaitable[None]]
     subject: Mapping[str, Any] = field(factory=dict[str, Any])
     callback: str | None = None
-    order_id: str = field(factory=lambda: f"conform-{uuid.uuid4().hex[:12]}")
+    order_id: str = field(factory=lambda: _unknown_id())
 
     def example(self, request: type[Call[Any]]) -> Call[Any]:
         """Return a request with the subject's values, or examples that no person and no account has."""
@@ -88,7 +88,8 @@ class Probe:
     needs: Literal["refresh", "create"] | None = None
 
 
-def _unknown() -> str:
+def _unknown_id() -> str:
+    """Return an id that no transfer, payment or account has."""
     return f"conform-{uuid.uuid4().hex[:12]}"
 
 
@@ -115,34 +116,34 @@ def _example(request: type[Call[Any]], name: str) -> Any:
 
 async def _send_wrong_key(context: ProbeContext) -> None:
     if context.application is not None:
-        wrong = evolve(context.application, api_key=f"{_unknown()}-wrong", refresh_token=None)
+        wrong = evolve(context.application, api_key=f"{_unknown_id()}-wrong", refresh_token=None)
         async with context.client(application=wrong) as send:
             await send(FindTransfers(limit=1))
 
 
 async def _send_wrong_wallet_key(context: ProbeContext) -> None:
     if context.wallet is not None:
-        wrong = evolve(context.wallet, inquiry_key=f"{_unknown()}-wrong", refresh_inquiry_key=None)
+        wrong = evolve(context.wallet, inquiry_key=f"{_unknown_id()}-wrong", refresh_inquiry_key=None)
         async with context.client(wallet=wrong) as send:
             await send(GetWalletBalance())
 
 
 async def _send_wrong_gateway(context: ProbeContext) -> None:
     if context.gateway is not None:
-        async with context.client(gateway=evolve(context.gateway, id=f"{_unknown()}-wrong")) as send:
-            await send(InquirePayment(ref_num=_unknown()))
+        async with context.client(gateway=evolve(context.gateway, id=f"{_unknown_id()}-wrong")) as send:
+            await send(InquirePayment(ref_num=_unknown_id()))
 
 
 async def _send_direct(context: ProbeContext) -> None:
     if context.gateway is not None:
         async with context.client(gateway=evolve(context.gateway, direct=True)) as send:
-            await send(InquirePayment(ref_num=_unknown()))
+            await send(InquirePayment(ref_num=_unknown_id()))
 
 
 async def _send_unknown_verify(context: ProbeContext) -> None:
     card: Any = _example(VerifyPayment, "card_number")
     await context.send(
-        VerifyPayment(ref_num=_unknown(), amount=CREATE_AMOUNT, card_number=card, tracking_code="123456")
+        VerifyPayment(ref_num=_unknown_id(), amount=CREATE_AMOUNT, card_number=card, tracking_code="123456")
     )
 
 
@@ -178,7 +179,7 @@ PROBES: Sequence[Probe] = (
         "transfers.find unknown",
         "application",
         f"look up an unknown track_id – {_READ}",
-        lambda context: context.send(FindTransfers(track_id=_unknown())),
+        lambda context: context.send(FindTransfers(track_id=_unknown_id())),
     ),
     Probe(
         "transfers.balance",
@@ -215,7 +216,7 @@ PROBES: Sequence[Probe] = (
         "wallet.find unknown",
         "wallet",
         f"look up an unknown track_id – {_READ}",
-        lambda context: context.send(FindWalletTransfers(track_id=_unknown())),
+        lambda context: context.send(FindWalletTransfers(track_id=_unknown_id())),
     ),
     Probe(
         "wrong wallet key",
@@ -227,7 +228,7 @@ PROBES: Sequence[Probe] = (
         "gateway.inquiry unsigned",
         "gateway",
         f"look up an unknown ref_num without a signature – {_READ}",
-        lambda context: context.send(InquirePayment(ref_num=_unknown())),
+        lambda context: context.send(InquirePayment(ref_num=_unknown_id())),
     ),
     Probe(
         "gateway.verify unknown",

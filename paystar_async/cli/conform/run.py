@@ -12,7 +12,7 @@ from paystar_async.cli.console import print_note
 from paystar_async.client import Paystar
 from paystar_async.config import LOOPBACK, read_application, read_crypto, read_gateway, read_setting, read_wallet
 from paystar_async.conform.recorder import ShapeRecorder, read_observations
-from paystar_async.credentials import BASE_URL, Application, Gateway, Realm, Wallet
+from paystar_async.credentials import BASE_URL, Application, Gateway, Realm, Wallet, without_refresh_tokens
 from paystar_async.endpoint import Observation
 from paystar_async.errors import ConfigurationError, NoResponse, NotSent, PaystarError, StatusError
 from paystar_async.errors.text import visible
@@ -54,7 +54,7 @@ class ProbeRecorder(ShapeRecorder):
         super().record(observation)
 
     def finish(self) -> None:
-        """Record that the run made every request, so that the next one begins anew."""
+        """Record that the run made every request, so that the next run begins with the first probe."""
         super().record(
             Observation(endpoint=FINISHED, http_status=0, status=None, sent="none", shape='"null"', facts={})
         )
@@ -175,11 +175,11 @@ class ConformRun:
     async def _make_configured_client(self) -> Paystar:
         if self._options.refresh:
             return self._make_client(self._application, self._gateway, self._wallet, keys=read_setting("PAYSTAR_KEYS"))
-        application, wallet = await self._without_refresh_tokens()
+        application, wallet = await self._read_only_accounts()
         return self._make_client(application, self._gateway, wallet)
 
-    async def _without_refresh_tokens(self) -> tuple[Application | None, Wallet | None]:
-        """Return the credentials with the keys of the key store, which without a refresh token cannot be refreshed."""
+    async def _read_only_accounts(self) -> tuple[Application | None, Wallet | None]:
+        """Return the accounts with the keys of the key store, and without refresh tokens."""
         location = read_setting("PAYSTAR_KEYS")
         store = make_key_store(location, self._clock, read_crypto())
 
@@ -187,18 +187,16 @@ class ConformRun:
             record = await store.load(KeyId(realm.value, account))
             return record.token if record is not None and record.token is not None else seed
 
-        application, wallet = self._application, self._wallet
+        application, wallet = without_refresh_tokens(self._application, self._wallet)
         try:
             if application is not None:
-                key = await token(Realm.APPLICATION, str(application.id), application.api_key)
-                application = evolve(application, api_key=key, refresh_token=None)
+                key = await token(Realm.APPLICATION, application.id, application.api_key)
+                application = evolve(application, api_key=key)
             if wallet is not None:
                 wallet = evolve(
                     wallet,
                     api_key=await token(Realm.WALLET, wallet.hashid, wallet.api_key),
                     inquiry_key=await token(Realm.INQUIRY, wallet.hashid, wallet.inquiry_key),
-                    refresh_token=None,
-                    refresh_inquiry_key=None,
                 )
         finally:
             await store.aclose()

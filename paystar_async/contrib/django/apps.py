@@ -1,11 +1,11 @@
-"""The application."""
+"""Django's entry for the application, with its system checks."""
 
 from django.apps import AppConfig
 from django.core import checks
 
 
 class PaystarConfig(AppConfig):
-    """The application: its system checks; it has no models."""
+    """The application ``paystar``: it has system checks and commands, and no models."""
 
     name = "paystar_async.contrib.django"
     label = "paystar"

@@ -71,7 +71,7 @@ def get_blocking_paystar() -> BlockingPaystar:
 
 
 def reset_clients() -> None:
-    """Close the blocking client; the next call creates both clients from the settings and the environment of then.
+    """Close the blocking client; the next call creates both clients from the then current configuration.
 
     Called when a test overrides ``PAYSTAR``. Close the asynchronous client yourself, in its event loop.
     """

@@ -7,7 +7,7 @@ from typing import Any, cast
 from django.conf import settings
 from django.db import connections
 
-from paystar_async.config import Options, read_setting
+from paystar_async.config import VARIABLES, Options
 from paystar_async.errors import ConfigurationError
 from paystar_async.storage.database import Database
 from paystar_async.values.secret import Secret
@@ -37,10 +37,20 @@ def client_options() -> Options:
             f"PAYSTAR has unknown keys: {', '.join(unknown)}",
             hint=f"arguments of Paystar are {', '.join(sorted(known))}",
         )
-    location = options["database"] if "database" in options else read_setting("PAYSTAR_DATABASE")
+    location = options["database"] if "database" in options else VARIABLES["database"]()
     if isinstance(location, str) and location.startswith(DJANGO_DATABASE):
         options["database"] = django_database(location.removeprefix(DJANGO_DATABASE))
     return cast("Options", options)
+
+
+def option(name: str) -> Any:
+    """Return an argument of the client from the setting ``PAYSTAR`` or the environment; None if neither has it.
+
+    Raises:
+        ConfigurationError: the setting or the variable is wrong.
+    """
+    options: Mapping[str, Any] = cast("Mapping[str, Any]", client_options())
+    return options[name] if name in options else VARIABLES[name]()
 
 
 def django_database(alias: str) -> Database:

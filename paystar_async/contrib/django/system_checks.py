@@ -7,9 +7,8 @@ from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 
 from paystar_async.client import Paystar
-from paystar_async.config import read_application, read_gateway, read_setting, read_wallet
 from paystar_async.contrib.django.clients import payment_verified
-from paystar_async.contrib.django.configuration import client_options
+from paystar_async.contrib.django.configuration import client_options, option
 from paystar_async.errors import PaystarError
 
 
@@ -20,11 +19,10 @@ def check_settings(**_: Any) -> Sequence[CheckMessage]:
         paystar.E001 for an error; paystar.W001 if nothing is configured.
     """
     try:
-        options = client_options()
-        Paystar.from_env(**options)
+        Paystar.from_env(**client_options())
     except PaystarError as error:
         return [Error(str(error.args[0]), hint=error.hint or None, id="paystar.E001")]
-    if not any(_account(options, name) for name in _READERS):
+    if not any(map(option, ("application", "gateway", "wallet"))):
         return [
             CheckWarning(
                 "no account of Paystar is configured",
@@ -41,14 +39,13 @@ def check_deployment(**_: Any) -> Sequence[CheckMessage]:
     Returns:
         paystar.W002 if keys are in memory, paystar.W003 if verified payments have no receiver.
     """
+    names = ("application", "gateway", "wallet", "keys", "database")
     try:
-        options = client_options()
-        accounts = {name: _account(options, name) for name in _READERS}
+        options = {name: option(name) for name in names}
     except PaystarError:
         return []  # reported by check_settings
     messages: list[CheckMessage] = []
-    keys = options["keys"] if "keys" in options else read_setting("PAYSTAR_KEYS")
-    if keys is None and (accounts["application"] or accounts["wallet"]):
+    if options["keys"] is None and (options["application"] or options["wallet"]):
         messages.append(
             CheckWarning(
                 "keys are kept in the memory of each process: processes refresh them without knowing of each other",
@@ -56,8 +53,7 @@ def check_deployment(**_: Any) -> Sequence[CheckMessage]:
                 id="paystar.W002",
             )
         )
-    database = options["database"] if "database" in options else read_setting("PAYSTAR_DATABASE")
-    if accounts["gateway"] and database is not None and not payment_verified.has_listeners():
+    if options["gateway"] and options["database"] is not None and not payment_verified.has_listeners():
         messages.append(
             CheckWarning(
                 "payment_verified has no receiver: orders whose payer never comes back are not fulfilled",
@@ -66,11 +62,3 @@ def check_deployment(**_: Any) -> Sequence[CheckMessage]:
             )
         )
     return messages
-
-
-_READERS = {"application": read_application, "gateway": read_gateway, "wallet": read_wallet}
-
-
-def _account(options: Any, name: str) -> object:
-    """Return a configured account, or None."""
-    return options[name] if name in options else _READERS[name]()

@@ -1,4 +1,4 @@
-"""The view of the callback."""
+"""The view of the callback: it confirms a payment and responds to the payer's browser."""
 
 from collections.abc import AsyncIterator, Callable
 from inspect import isawaitable, iscoroutinefunction
@@ -17,10 +17,10 @@ from paystar_async.contrib._callback import (
     AmountOf,
     BodyConsumed,
     NoPayment,
+    body_consumed_error,
     check_handler,
     confirm_request,
     confirm_request_blocking,
-    log_consumed_body,
     log_handler_failure,
 )
 from paystar_async.contrib._responses import Page, result_page
@@ -72,7 +72,7 @@ class PaymentCallbackView(View):
         on_payment = initkwargs.get("on_payment")
         if on_payment is not None:
             check_handler(on_payment)
-        view_class = _asynchronous(cls) if iscoroutinefunction(on_payment or cls.on_payment) else cls
+        view_class = _async_view_class(cls) if iscoroutinefunction(on_payment or cls.on_payment) else cls
         view: Any = super(PaymentCallbackView, view_class).as_view(**initkwargs)
         view.csrf_exempt = True
         view.login_required = False  # of LoginRequiredMiddleware: the payer may come back without a session
@@ -91,11 +91,11 @@ class PaymentCallbackView(View):
         except NoPayment as error:
             return page_response(error.page)
         except BodyConsumed:
-            return page_response(log_consumed_body().page)
+            return page_response(body_consumed_error().page)
         try:
             return payer_response(self.on_payment(request, payment), payment)
         except Exception as error:
-            return _failure(request, error)
+            return _failure_response(request, error)
 
     def post(self, request: HttpRequest, *_: Any, **__: Any) -> Any:
         """Confirm the payment of the request, and return the response to the payer."""
@@ -103,6 +103,8 @@ class PaymentCallbackView(View):
 
 
 class _AsyncHandlers:
+    """The handlers of an asynchronous view."""
+
     amount_of: AmountOf | None
     on_payment: Callable[..., Any]
 
@@ -116,14 +118,14 @@ class _AsyncHandlers:
             returned = self.on_payment(request, payment)
             return payer_response(await returned if isawaitable(returned) else returned, payment)
         except Exception as error:
-            return _failure(request, error)
+            return _failure_response(request, error)
 
     async def post(self, request: HttpRequest, *_: Any, **__: Any) -> Any:
         return await self.get(request)
 
 
-def _asynchronous(view_class: type[PaymentCallbackView]) -> type[PaymentCallbackView]:
-    """Return the class of an asynchronous view: Django takes all handlers of a class as either kind."""
+def _async_view_class(view_class: type[PaymentCallbackView]) -> type[PaymentCallbackView]:
+    """Return the class with asynchronous handlers: in Django all handlers of a class are of one kind."""
     return type(view_class.__name__, (_AsyncHandlers, view_class), {"__doc__": view_class.__doc__})
 
 
@@ -166,7 +168,7 @@ def payer_response(returned: object, payment: Payment) -> HttpResponseBase:
     raise TypeError(f"on_payment must return an address, a response or None, not a {type(returned).__name__}")
 
 
-def _failure(request: HttpRequest, error: Exception) -> HttpResponse:
+def _failure_response(request: HttpRequest, error: Exception) -> HttpResponse:
     """Return the page for an error of ``on_payment``; raise an error that Django responds to."""
     if isinstance(error, Http404 | PermissionDenied):
         raise error

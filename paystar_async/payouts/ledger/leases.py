@@ -36,11 +36,11 @@ from paystar_async.storage.database import Row
 from paystar_async.storage.database import Value as Stored
 
 SLOT_SECONDS = 8.0
-"""How long a chunk that is being sent takes a place of its account's concurrency, unless the sender extends that."""
+"""Seconds that a chunk being sent counts towards its account's concurrency, unless the sender extends them."""
 BUSY_SECONDS = 0.25
 """Seconds until a chunk that waits for its turn is tried again."""
 MAX_CATCH_UP_SECONDS = 0.25
-"""Lateness of a call that later calls may make up for; a pause of the account is no lateness."""
+"""Lateness of a call that later calls may make up for; a pause of the account does not count."""
 
 
 @frozen(kw_only=True)

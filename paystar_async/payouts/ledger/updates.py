@@ -222,7 +222,7 @@ class Transition:
         ref_code: the bank's reference, if known.
         hashid: Paystar's id of the transfer, if known.
         refusal: why its call was refused, if a status check has to show that it was not executed.
-        is_proven: True if that check found nothing: the attempt is not ambiguous.
+        is_proven: True if that check found no transfer, so that the attempt is not ambiguous.
     """
 
     record: TransferRecord
@@ -252,10 +252,10 @@ async def transition_chunk(
 ) -> int:
     """Change the state of a chunk's transfers from ``before`` to ``after``; return how many changed."""
     params: dict[str, Stored] = {"chunk_id": chunk_id, "before": before, "after": after, "at": at}
-    moved = await transaction.execute(_UPDATE_CHUNK_TRANSFERS, params | {"reason": reason, "refusal": refusal})
-    if moved:
+    changed = await transaction.execute(_UPDATE_CHUNK_TRANSFERS, params | {"reason": reason, "refusal": refusal})
+    if changed:
         await transaction.execute(_INSERT_CHUNK_EVENTS, params | {"cause": cause})
-    return moved
+    return changed
 
 
 async def transition_transfers(
@@ -285,8 +285,8 @@ async def transition_transfers(
     ]
     account_params: dict[str, Stored] = {"product": product, "account": account, "at": at}
     query, parameters = transaction.values(_TRANSITION_COLUMNS, rows)
-    changed = await transaction.fetch(_UPDATE_TRANSFERS.format(rows=query), {**parameters, **account_params})
-    moved = {row["track_id"] for row in changed}
+    updated = await transaction.fetch(_UPDATE_TRANSFERS.format(rows=query), {**parameters, **account_params})
+    updated_ids = {row["track_id"] for row in updated}
     events: list[dict[str, Stored]] = [
         {
             "track_id": change.record.track_id,
@@ -296,12 +296,12 @@ async def transition_transfers(
             "detail": change.reason,
         }
         for change in changes
-        if change.record.track_id in moved
+        if change.record.track_id in updated_ids
     ]
     if events:
         query, parameters = transaction.values(_EVENT_COLUMNS, events)
         await transaction.execute(_INSERT_EVENTS.format(rows=query), {**parameters, **account_params, "cause": cause})
-    return moved
+    return updated_ids
 
 
 async def record_not_found(

@@ -1,4 +1,4 @@
-"""The page of an order: what is known of its payment, and the way to its payment page."""
+"""The page of an order: the state of its payment, and the way to its payment page."""
 
 from collections.abc import Iterator
 from urllib.parse import urlencode, urlsplit

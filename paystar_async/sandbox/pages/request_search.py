@@ -1,4 +1,4 @@
-"""The search over the logged requests. It reads masked texts only, so that no search finds out a secret bit by bit."""
+"""The search over the logged requests, which reads masked texts only: no search can guess a secret bit by bit."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping

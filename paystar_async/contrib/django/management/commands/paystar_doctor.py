@@ -4,13 +4,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from attrs import evolve
 from django.core.management.base import BaseCommand, CommandError
 
 from paystar_async.blocking import BlockingPaystar
-from paystar_async.config import read_application, read_gateway, read_setting, read_wallet
-from paystar_async.contrib.django.configuration import client_options
+from paystar_async.contrib.django.configuration import client_options, option
 from paystar_async.contrib.django.system_checks import check_deployment, check_settings
+from paystar_async.credentials import without_refresh_tokens
 from paystar_async.errors import ConfigurationError, PaystarError, UnknownRefNum
 
 Check = tuple[str, Callable[[], object]]
@@ -49,25 +48,20 @@ class Command(BaseCommand):
 
 
 def make_client() -> BlockingPaystar:
-    """Return a client that refreshes no key: with rotating refresh tokens that would lock a running service out."""
-    options = client_options()
-    application = options["application"] if "application" in options else read_application()
-    wallet = options["wallet"] if "wallet" in options else read_wallet()
-    options["application"] = application and evolve(application, refresh_token=None)
-    options["wallet"] = wallet and evolve(wallet, refresh_token=None, refresh_inquiry_key=None)
-    return BlockingPaystar.from_env(**options)
+    """Return a client that refreshes no key."""
+    application, wallet = without_refresh_tokens(option("application"), option("wallet"))
+    return BlockingPaystar.from_env(**client_options() | {"application": application, "wallet": wallet})
 
 
 def checks(paystar: BlockingPaystar) -> Iterator[Check]:
-    """Yield the checks of what is configured."""
-    options = client_options()
-    if (options["application"] if "application" in options else read_application()) is not None:
+    """Yield a check for each configured account and for the order store."""
+    if option("application") is not None:
         yield "application", lambda: paystar.transfers.find(limit=1)
-    if (options["wallet"] if "wallet" in options else read_wallet()) is not None:
+    if option("wallet") is not None:
         yield "wallet, reading", paystar.wallet.balance
-    if (options["gateway"] if "gateway" in options else read_gateway()) is not None:
+    if option("gateway") is not None:
         yield "gateway", lambda: check_gateway(paystar)
-    if options["database"] if "database" in options else read_setting("PAYSTAR_DATABASE"):
+    if option("database"):
         yield "order store", lambda: paystar.payments.find(order_id="doctor")
 
 
