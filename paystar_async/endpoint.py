@@ -95,13 +95,14 @@ class Endpoint:
         return f"{self.service}.{self.name}"
 
 
+# assumed (key-refused-first): a key is refused before a request is executed, so the request may be sent again.
 KEY_REFUSALS = (InvalidToken, ExpiredToken, Unauthenticated)
 """Errors after which the auth middleware sends a call again with another key."""
 
 
 @define(eq=False)
 class Dispatch:
-    """The record of what a call has sent; all copies of the call's request share it.
+    """The record of the requests that a call has sent, shared by all copies of the call's request.
 
     Only requests that are not READ count. A call sends at most one of them, whatever a user middleware does.
 
@@ -137,7 +138,7 @@ class Dispatch:
 
 @define(kw_only=True)
 class Observation:
-    """The shape of a response, without any value of it: what ``Request.observe`` is called with.
+    """The shape of a response, without any value of it: the argument of ``Request.observe``.
 
     Attributes:
         endpoint: the endpoint's id (``transfers.settle``).
@@ -170,7 +171,7 @@ class Request(Generic[T_co]):
         key: the bearer key, or the refresh token on an endpoint that refreshes a key; set by the auth middleware.
         before_send: called right before the first byte is sent; an exception keeps the request from being sent.
         observe: called with the shape of each response, also of a refusal and of a key refresh; set by a middleware.
-        dispatch: the record of what the call has sent, shared by all copies of the request.
+        dispatch: the record of the requests that the call has sent, shared by all copies of this request.
     """
 
     value: Call[T_co]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import anyio.lowlevel
+import pytest
 from attrs import define, field, frozen
 
 from paystar_async import Application, Gateway, Paystar, Transfer, Wallet
@@ -135,16 +137,27 @@ def client(engine: Any, **options: Any) -> Paystar:
     return Paystar(**{**arguments, **options})
 
 
-def transfer(track_id: str, amount: int = 1000) -> Transfer:
+def transfer(track_id: str, amount: int = 1000, *, deposit: str = "0100000000001") -> Transfer:
     """Return a bank transfer."""
     return Transfer(
         amount=amount,
-        deposit="0100000000001",
+        deposit=deposit,
         destination_account="0200000000002",
         destination_firstname="Ali",
         destination_lastname="Ahmadi",
         track_id=track_id,
     )
+
+
+def environment_without_paystar() -> dict[str, str]:
+    """Return the environment of this process without the variables of a client, for a child process."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PAYSTAR_")}
+
+
+def delete_paystar_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delete the variables of a client from the environment, for one test."""
+    for name in [name for name in os.environ if name.startswith("PAYSTAR_")]:
+        monkeypatch.delenv(name)
 
 
 MATCH = MatchMobile(national_id="0012345679", mobile_number="09121234567")

@@ -23,6 +23,7 @@ from paystar_async.credentials import Application, Credentials, Gateway, Wallet
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
 from paystar_async.sandbox import Sandbox
 from paystar_async.values.secret import Secret
+from tests.support import delete_paystar_variables
 
 APPLICATION = {
     "PAYSTAR_APPLICATION_ID": "77",
@@ -334,10 +335,7 @@ class TestFromEnv:
 
     @pytest.fixture(autouse=True)
     def _empty_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        import os
-
-        for name in [name for name in os.environ if name.startswith("PAYSTAR_")]:
-            monkeypatch.delenv(name)
+        delete_paystar_variables(monkeypatch)
 
     def test_from_env_applies_every_setting(self, monkeypatch: pytest.MonkeyPatch) -> None:
         settings = {

@@ -323,13 +323,13 @@ class Paystar:
         state = self._loop_state()
         if state.payouts is None:
             state.payouts = PayoutRuntime.create(
-                self._database,
-                self._credentials,
-                state.deliver,
-                self._clock,
-                state.background,
-                partial(getattr, state.engine, "supports_before_send"),
-                self._notify,
+                database=self._database,
+                credentials=self._credentials,
+                deliver=state.deliver,
+                clock=self._clock,
+                background=state.background,
+                supports_before_send=partial(getattr, state.engine, "supports_before_send"),
+                notify=self._notify,
                 timeout=self._timeout,
                 crypto=self._crypto,
             )
@@ -361,13 +361,13 @@ class Paystar:
             Sender(self._encoder, self._decoder, engine, self._clock), builtin, self._middleware
         )
         state = LoopState(
-            weakref.ref(self),
-            self._request_factory,
-            send,
-            engine,
-            engine is not self._engine_choice,
-            auth,
-            background,
-            Waiters(self._clock, background),
+            client=weakref.ref(self),
+            requests=self._request_factory,
+            send=send,
+            engine=engine,
+            owns_engine=engine is not self._engine_choice,
+            auth=auth,
+            background=background,
+            waiters=Waiters(self._clock, background),
         )
         return state

@@ -7,15 +7,12 @@ import anyio
 from attrs import define, evolve, field
 
 from paystar_async.credentials import Credentials, Realm, account_argument, fits_header
-from paystar_async.endpoint import Endpoint, Observation, Request, Safety, Send
+from paystar_async.endpoint import KEY_REFUSALS, Endpoint, Observation, Request, Safety, Send
 from paystar_async.errors import (
     ConfigurationError,
-    ExpiredToken,
-    InvalidToken,
     NoResponse,
     NotSent,
     PaystarError,
-    Unauthenticated,
 )
 from paystar_async.keys.refresher import KeyRefresher
 from paystar_async.keys.store import KeyId, KeyRecord, KeyStore, RefreshedKey
@@ -31,10 +28,6 @@ T = TypeVar("T")
 
 REFRESH_TIMEOUT_SECONDS = 30.0
 """Timeout of a refresh, which goes on when its callers stop waiting."""
-
-# assumed (key-refused-first): a key is rejected before a request is executed, so the request may be sent again with
-# another key.
-KEY_REJECTED = (InvalidToken, ExpiredToken, Unauthenticated)
 
 
 @define
@@ -81,7 +74,7 @@ class AuthMiddleware:
         while True:
             try:
                 response = await next(request.replace(key=key))
-            except KEY_REJECTED as error:
+            except KEY_REFUSALS as error:
                 if is_new or (error.executed == "maybe" and endpoint.safety is Safety.ONCE):
                     raise
                 rejection = error

@@ -1,7 +1,7 @@
 """The deadline of a call, which includes queueing, key refreshes, all attempts and the pauses between them.
 
-This middleware cancels nothing. Each layer that waits knows the deadline and raises the error that says what is known:
-the queue raises NotSent, the engine NoResponse.
+This middleware cancels nothing. Each layer that waits reads the deadline and raises the error that fits: the queue
+NotSent, the engine NoResponse.
 """
 
 from typing import Any

@@ -196,7 +196,7 @@ class PaymentProcessor:
         """Return an order that was stored; raise StorageError if the order is gone."""
         order = await self.store.find(order_id)
         if order is None:
-            raise StorageError("an order that was stored is gone", hint="is something deleting orders?")
+            raise StorageError("an order that was stored is gone", hint="does another program delete orders?")
         return order
 
     async def _store_result(

@@ -18,7 +18,7 @@ MAX_ATTEMPTS = 3
 """Attempts after which a transfer that is never found needs manual review, whatever the policy says."""
 
 TransitionCause = Literal[
-    "answer", "not_sent", "auth", "halt", "funds", "rejected", "found", "late", "reconcile", "recovered"
+    "response", "not_sent", "auth", "suspended", "funds", "rejected", "found", "late", "reconcile", "recovered"
 ]
 STATES: Mapping[TransferStatus, TransferState] = {
     TransferStatus.SUCCESS: TransferState.SUCCESS,
@@ -86,7 +86,7 @@ def decide_after_send(
         )
     if verdicts == {Verdict.SUSPENDED}:
         return Decision(
-            cause="halt", chunk_transition=planned, close=("suspended_reason", reason), phase="send", pause=None
+            cause="suspended", chunk_transition=planned, close=("suspended_reason", reason), phase="send", pause=None
         )
     if verdicts == {Verdict.FUNDS}:
         paused = TransferState.PAUSED_FUNDS, reason
@@ -100,8 +100,8 @@ def decide_after_send(
         _transition_after_send(transfer, classifications[transfer.record.track_id]) for transfer in transfers
     ]
     is_waiting = any(transition.after in (TransferState.UNKNOWN, TransferState.PENDING) for transition in transitions)
-    cause: TransitionCause = "rejected" if verdicts == {Verdict.REJECTED} else "answer"
-    phase: ChunkPhase = "ask" if is_waiting else "none"
+    cause: TransitionCause = "rejected" if verdicts == {Verdict.REJECTED} else "response"
+    phase: ChunkPhase = "check" if is_waiting else "none"
     pause = FIRST_CHECK_SECONDS if is_waiting else None
     first = transitions[0]
     common = first.after, first.reason, first.refusal, None, None
@@ -123,15 +123,15 @@ def _decide_refused_call(result: Classification, policy: Policy) -> Decision:
         chunk_transition=(TransferState.UNKNOWN, result.reason),
         refusal=cause,
         close=(hold, result.reason) if hold is not None else None,
-        phase="ask",
+        phase="check",
         pause=policy.not_found_interval,
     )
 
 
-_CallRefusal = Literal["auth", "halt", "funds", "rejected"]
+_CallRefusal = Literal["auth", "suspended", "funds", "rejected"]
 _REFUSALS: Mapping[Verdict, tuple[_CallRefusal, Literal["suspended_reason", "no_funds_reason"] | None]] = {
     Verdict.AUTH: ("auth", None),
-    Verdict.SUSPENDED: ("halt", "suspended_reason"),
+    Verdict.SUSPENDED: ("suspended", "suspended_reason"),
     Verdict.FUNDS: ("funds", "no_funds_reason"),
     Verdict.REJECTED: ("rejected", None),
 }
@@ -255,7 +255,7 @@ def decide_after_check(
         counted=counted,
         split=bool(resent) or any(transfer.refusal == "rejected" for transfer in not_executed),
         regroup=any(transfer.refusal != "rejected" for transfer in not_executed),
-        phase="ask" if waits else "none",
+        phase="check" if waits else "none",
         pause=min(waits) if waits else None,
         checks=0 if has_changed else checks + 1,
     )

@@ -69,10 +69,10 @@ def is_allowed_transition(before: TransferState, after: TransferState) -> bool:
 
 
 ProductName = Literal["bank", "wallet"]
-Refusal = Literal["auth", "halt", "funds", "rejected", "failed"]
+Refusal = Literal["auth", "suspended", "funds", "rejected", "failed"]
 """Why a call was rejected or a transfer failed, until a look-up has shown that nothing was executed."""
 LookBeforeSend = Literal["recovered", "always", "never"]
-ChunkPhase = Literal["send", "wait", "ask", "funds", "none"]
+ChunkPhase = Literal["send", "sending", "check", "funds", "none"]
 MAX_CHUNK_SIZE = 100
 
 
@@ -175,7 +175,7 @@ class ChunkRecord:
         product: ``bank`` or ``wallet``.
         account: the application's id, or the wallet's hashid.
         deposit: the deposit account the money is taken from, ``""`` for a wallet.
-        phase: the next step: ``send``, ``wait`` (an intent is written), ``ask`` (check the status), ``funds`` (waits
+        phase: the next step: ``send``, ``sending`` (an intent is written), ``check`` (of the status), ``funds`` (waits
             for money) or ``none``.
         due_at: the time of the next step, in the ledger's time; None: not before ``resume``.
         lease_owner: the owner of the lease, or None.
@@ -259,7 +259,7 @@ class EventRecord:
         at: the time, in the ledger's time.
         before: the state before; None when the transfer was first recorded.
         after: the state after.
-        cause: the cause (``answer``, ``lease``, ``found``, ``resolve``).
+        cause: the cause (``response``, ``lease``, ``found``, ``resolve``).
         detail: details, masked.
     """
 

@@ -61,6 +61,7 @@ class PayoutRuntime:
     @classmethod
     def create(
         cls,
+        *,
         database: Database | None,
         credentials: Credentials,
         deliver: Deliver,
@@ -68,7 +69,6 @@ class PayoutRuntime:
         background: BackgroundTasks,
         supports_before_send: Callable[[], bool],
         notify: OnEvent,
-        *,
         timeout: float,
         crypto: Crypto | None = None,
     ) -> Self:

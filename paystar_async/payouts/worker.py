@@ -41,7 +41,7 @@ SEND_DEADLINE_SECONDS = 5.0
 LEASE_MARGIN_SECONDS = 5.0
 MAX_RECORD_ATTEMPTS = 8
 _EVENTS: Mapping[str, EventName] = {
-    "halt": "payouts_suspended",
+    "suspended": "payouts_suspended",
     "funds": "payouts_insufficient_funds",
     "auth": "payouts_unauthorized",
 }
@@ -159,10 +159,10 @@ class ChunkWorker:
                 hint="configure the account that submitted the payout",
             )
         if due > snapshot.at:
-            return NotDue(due_at=due, is_taken=chunk.phase == "wait")
-        if chunk.phase == "wait":
+            return NotDue(due_at=due, is_taken=chunk.phase == "sending")
+        if chunk.phase == "sending":
             return NotDue(due_at=await expire_lease(self._ledger, snapshot))
-        if chunk.phase == "ask":
+        if chunk.phase == "check":
             return NotDue(due_at=await self._check_status(snapshot, channel))
         if self._recovery.is_needed(snapshot):
             is_known = await self._recovery.check(snapshot, channel)
@@ -238,7 +238,7 @@ class ChunkWorker:
         lease, decision = check
         result, _ = await self._release_with_retries(lease, decision)
         if result.suspended:
-            self._report(lease, evolve(decision, cause="halt"))
+            self._report(lease, evolve(decision, cause="suspended"))
         if result.is_recorded:
             return result.due_at
         return await self._due_at(lease.chunk.chunk_id)

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import define, field
 
-from paystar_async import Application, MatchMobile, Transfer
+from paystar_async import Application, MatchMobile
 from paystar_async.blocking import BlockingPaystar
 
 MATCH = MatchMobile(national_id="0012345679", mobile_number="09121234567")
@@ -46,17 +46,6 @@ class Server:
             max_retries=0,
             **settings,
         )
-
-
-def transfer(track_id: str) -> Transfer:
-    return Transfer(
-        amount=50_000,
-        deposit="0100000000001",
-        destination_account="IR820540102680020817909002",
-        destination_firstname="Sara",
-        destination_lastname="Ahmadi",
-        track_id=track_id,
-    )
 
 
 @contextmanager

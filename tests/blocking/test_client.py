@@ -23,7 +23,8 @@ from paystar_async.errors import ConfigurationError, InvalidValue, IpNotAllowed,
 from paystar_async.payouts.batch import Batch
 from paystar_async.response import Response
 from paystar_async.sandbox import Sandbox
-from tests.blocking.support import MATCH, WAIT_SECONDS, Server, loop_threads, transfer
+from tests.blocking.support import MATCH, WAIT_SECONDS, Server, loop_threads
+from tests.support import transfer
 
 SERVICES = ("identity", "inquiry", "transfers", "gateway", "wallet", "keys", "payments", "payouts")
 NOT_BLOCKING = {

@@ -14,7 +14,8 @@ from paystar_async.outcomes import Succeeded
 from paystar_async.payments import Payment, Verified
 from paystar_async.payouts.models import TransferState
 from paystar_async.sandbox import Sandbox
-from tests.blocking.support import loop_threads, transfer
+from tests.blocking.support import loop_threads
+from tests.support import transfer
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ class TestPayouts:
         source = Source(60)
         plan = paystar.payouts.plan(source)
         batch = paystar.payouts.submit(Source(60), batch_id="b", planned=plan)
-        assert (batch.id, batch.count, batch.amount, batch.product) == ("b", 60, 3_000_000, "bank")
+        assert (batch.id, batch.count, batch.amount, batch.product) == ("b", 60, 60_000, "bank")
         outcomes = list(batch.outcomes())
         assert len(outcomes) == 60
         assert all(isinstance(outcome, Succeeded) for outcome in outcomes)
@@ -162,7 +163,7 @@ class TestPayouts:
         assert (tmp_path / "report.csv").exists()
         assert source.threads == {threading.get_ident()}
         assert [each.id for each in paystar.payouts.batches()] == ["b"]
-        assert repr(paystar.payouts.batch("b")) == "BlockingBatch('b', 60 transfers, 3,000,000 Rial)"
+        assert repr(paystar.payouts.batch("b")) == "BlockingBatch('b', 60 transfers, 60,000 Rial)"
         assert paystar.payouts.find(track_id="t-1").state is TransferState.SUCCESS
         assert paystar.payouts.reconcile(3600).ok
 

@@ -27,8 +27,9 @@ from paystar_async.keys.factory import make_key_store
 from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.runtime.clock import SystemClock
 from paystar_async.values.secret import Secret
-from tests.blocking.support import MATCH, WAIT_SECONDS, Server, loop_threads, transfer
+from tests.blocking.support import MATCH, WAIT_SECONDS, Server, loop_threads
 from tests.soak.processes import running_sandbox
+from tests.support import transfer
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 # Python 3.12 and newer warn of a fork in a process with threads: that is what these tests do.

@@ -1,6 +1,5 @@
 """The README's shop, as a newcomer runs it: ``paystar sandbox -- uvicorn``, and a browser."""
 
-import os
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import ROOT
 from tests.project.guides import read_guide
+from tests.support import environment_without_paystar
 
 pytestmark = pytest.mark.browser
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 def test_readme_shop_is_paid_in_browser(page: Page, tmp_path: Path) -> None:
     example = next(block for block in read_guide(ROOT / "README.md").blocks if "FastAPI(" in block.source)
     (tmp_path / "shop.py").write_text(example.source, encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PAYSTAR_")}
+    environment = environment_without_paystar()
     environment |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "paystar_async", "sandbox", "--", sys.executable, "-m", "uvicorn"]
     with subprocess.Popen(

@@ -1,6 +1,5 @@
 """Fixtures: a clean environment, a sandbox on loopback, and a function that runs a command line."""
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,6 +9,7 @@ from paystar_async.cli import main
 from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.environment import client_environment
 from paystar_async.sandbox.server import running
+from tests.support import delete_paystar_variables
 
 
 @frozen
@@ -27,8 +27,7 @@ Run = Callable[..., CommandResult]
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove all credentials, and make the terminal so wide that no line is wrapped."""
-    for name in [name for name in os.environ if name.startswith("PAYSTAR_")]:
-        monkeypatch.delenv(name)
+    delete_paystar_variables(monkeypatch)
     monkeypatch.setenv("COLUMNS", "300")
 
 

@@ -62,11 +62,11 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ask(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
+def run_json(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Return a function that runs a command with ``--json`` and returns what it printed, its shape checked."""
     monkeypatch.setenv("PAYSTAR_DATABASE", str(tmp_path / "paystar.db"))
 
-    def ask(*command: str, status: int = 0) -> Any:
+    def run_json(*command: str, status: int = 0) -> Any:
         result = run(*command, "--json")
         assert result.status == status, result
         value = json.loads(result.out)
@@ -75,12 +75,12 @@ def ask(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
         assert not [number for number in (DEPOSIT, IBAN) if number in result.out]
         return value
 
-    return ask
+    return run_json
 
 
-def test_plan_json_lists_errors_and_recorded_batch(tmp_path: Path, ask: Ask, file: Path, bank: Sandbox) -> None:
+def test_plan_json_lists_errors_and_recorded_batch(tmp_path: Path, run_json: Ask, file: Path, bank: Sandbox) -> None:
     rows = [row(1, amount=1_000_000), row(2, amount="1.5")]
-    plan = ask("payout", "plan", str(write_xlsx(tmp_path / "a.xlsx", table(rows))), status=2)
+    plan = run_json("payout", "plan", str(write_xlsx(tmp_path / "a.xlsx", table(rows))), status=2)
     assert (plan["file"], plan["sheet"], plan["first_row"], plan["last_row"]) == ("a.xlsx", "Sheet", 2, 3)
     assert (plan["ok"], plan["count"], plan["amount"], plan["on_record"]) == (False, 1, 1_000_000, None)
     (error,) = plan["errors"]
@@ -88,90 +88,90 @@ def test_plan_json_lists_errors_and_recorded_batch(tmp_path: Path, ask: Ask, fil
     assert "whole Rial" in error["reason"]
 
     ledger = ("--ledger", str(tmp_path / "paystar.db"))
-    assert ask("payout", "plan", str(file), *ledger)["on_record"] is None
-    recorded = ask("payout", "run", str(file), "--yes")
-    assert ask("payout", "plan", str(file), *ledger)["on_record"] == recorded
+    assert run_json("payout", "plan", str(file), *ledger)["on_record"] is None
+    recorded = run_json("payout", "run", str(file), "--yes")
+    assert run_json("payout", "plan", str(file), *ledger)["on_record"] == recorded
 
 
-def test_run_and_status_json_show_batch_by_state(file: Path, ask: Ask, run: Run, bank: Sandbox) -> None:
-    batch = ask("payout", "run", str(file), "--yes")
+def test_run_and_status_json_show_batch_by_state(file: Path, run_json: Ask, run: Run, bank: Sandbox) -> None:
+    batch = run_json("payout", "run", str(file), "--yes")
     assert (batch["batch_id"], batch["count"], batch["amount"], batch["done"]) == ("salaries.csv", 3, 3_000_060, True)
     assert batch["states"]["success"] == {"count": 3, "amount": 3_000_060}
-    assert ask("payout", "status", str(file)) == batch
+    assert run_json("payout", "status", str(file)) == batch
     assert run("payout", "status", "none.csv", "--json").out == ""
 
 
-def test_run_json_of_wallet_names_product(tmp_path: Path, ask: Ask, bank: Sandbox) -> None:
+def test_run_json_of_wallet_names_product(tmp_path: Path, run_json: Ask, bank: Sandbox) -> None:
     file = write_csv(tmp_path / "w.csv", table([wallet_row(1)], WALLET_NAMES))
-    assert ask("payout", "run", str(file), "--yes")["product"] == "wallet"
-    assert ask("payout", "history", "w-1")["transfer"]["deposit"] is None
+    assert run_json("payout", "run", str(file), "--yes")["product"] == "wallet"
+    assert run_json("payout", "history", "w-1")["transfer"]["deposit"] is None
 
 
-def test_review_and_resolve_json_show_transfers(file: Path, ask: Ask, bank: Sandbox) -> None:
+def test_review_and_resolve_json_show_transfers(file: Path, run_json: Ask, bank: Sandbox) -> None:
     bank.fail("transfers.settle", "reset_before", times=1)
-    ask("payout", "run", str(file), "--yes", "--chunk", "2", "--quiet-window", "0.2", status=3)
-    review = ask("payout", "review", str(file), status=3)
+    run_json("payout", "run", str(file), "--yes", "--chunk", "2", "--quiet-window", "0.2", status=3)
+    review = run_json("payout", "review", str(file), status=3)
     for shown in review["transfers"]:
         check_shape(shown, SHAPES["payout resolve"])
     assert [shown["track_id"] for shown in review["transfers"]] == ["t-1", "t-2"]
-    decided = ask("payout", "resolve", "t-1", "--verdict", "failed", "--note", "not in the statement", "--yes")
+    decided = run_json("payout", "resolve", "t-1", "--verdict", "failed", "--note", "not in the statement", "--yes")
     assert (decided["track_id"], decided["state"], decided["amount"]) == ("t-1", "failed", 1_000_010)
 
-    history = ask("payout", "history", "t-1")
+    history = run_json("payout", "history", "t-1")
     assert history["transfer"] == decided
     first, *_, last = history["events"]
     assert (first["before"], first["after"]) == (None, "planned")
     assert (last["before"], last["after"], last["cause"]) == ("needs_review", "failed", "resolve")
 
 
-def test_list_json_shows_batches_and_holds(file: Path, ask: Ask, bank: Sandbox) -> None:
-    assert ask("payout", "list") == {"batches": [], "holds": []}
-    batch = ask("payout", "run", str(file), "--yes")
-    paused = ask("payout", "pause", "--deposit", DEPOSIT)
-    listed = ask("payout", "list")
+def test_list_json_shows_batches_and_holds(file: Path, run_json: Ask, bank: Sandbox) -> None:
+    assert run_json("payout", "list") == {"batches": [], "holds": []}
+    batch = run_json("payout", "run", str(file), "--yes")
+    paused = run_json("payout", "pause", "--deposit", DEPOSIT)
+    listed = run_json("payout", "list")
     assert listed["batches"] == [batch]
     assert listed["holds"] == paused["holds"]
     assert [(hold["product"], hold["paused"]) for hold in listed["holds"]] == [("bank", True)]
-    assert ask("payout", "resume", "--yes") == {"resumed": 0, "holds": []}
+    assert run_json("payout", "resume", "--yes") == {"resumed": 0, "holds": []}
 
 
-def test_reconcile_json_lists_differences(file: Path, ask: Ask, run: Run, bank: Sandbox) -> None:
-    ask("payout", "run", str(file), "--yes")
-    assert ask("payout", "reconcile", str(file))["ok"] is True
+def test_reconcile_json_lists_differences(file: Path, run_json: Ask, run: Run, bank: Sandbox) -> None:
+    run_json("payout", "run", str(file), "--yes")
+    assert run_json("payout", "reconcile", str(file))["ok"] is True
     settle(run, transfer("foreign"))
-    difference = ask("payout", "reconcile", str(file), "--window", "3600", status=1)
+    difference = run_json("payout", "reconcile", str(file), "--window", "3600", status=1)
     assert (difference["ok"], difference["compared"]) == (False, 3)
     assert [(orphan["track_id"], orphan["amount"]) for orphan in difference["orphans"]] == [("foreign", 1_050_000)]
     bank.reset()
-    assert ask("payout", "reconcile", str(file), status=1)["missing"] == ["t-1", "t-2", "t-3"]
+    assert run_json("payout", "reconcile", str(file), status=1)["missing"] == ["t-1", "t-2", "t-3"]
 
 
-def test_payments_json_shows_orders(ask: Ask, run: Run, sandbox: Sandbox) -> None:
-    assert ask("payments", "list")["orders"] == []
+def test_payments_json_shows_orders(run_json: Ask, run: Run, sandbox: Sandbox) -> None:
+    assert run_json("payments", "list")["orders"] == []
     start_orders(sandbox, "o-1")
-    order = ask("payments", "find", "o-1")
+    order = run_json("payments", "find", "o-1")
     assert (order["state"], order["amount"]) == ("open", 50_000)
     assert (order["verified_at"], order["tracking_code"]) == (None, None)
 
-    (payment,) = ask("payments", "sweep")["decided"]
+    (payment,) = run_json("payments", "sweep")["decided"]
     assert (payment["order_id"], payment["outcome"], payment["reason"]) == ("o-1", "verified", None)
-    order = ask("payments", "find", "o-1")
+    order = run_json("payments", "find", "o-1")
     assert (order["state"], order["ref_num"]) == ("verified", payment["ref_num"])
     assert [attempt["state"] for attempt in order["payments"]] == ["verified"]
     assert "*" in order["card_number"]
     assert order["tracking_code"]
-    listed = ask("payments", "list")
+    listed = run_json("payments", "list")
     assert listed["orders"] == [order]
     assert listed["totals"]["verified"] == 1
     assert run("payments", "find", "o-9", "--json").out == ""
 
 
 def test_doctor_json_lists_variables_and_checks(
-    ask: Ask, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run_json: Ask, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "timeout").write_text("5")
     monkeypatch.setenv("PAYSTAR_TIMEOUT_FILE", str(tmp_path / "timeout"))
-    result = ask("doctor")
+    result = run_json("doctor")
     assert result["ok"] is True
     checks = {check["name"]: check["result"] for check in result["checks"]}
     assert (checks["reachable"], checks["application"]) == ("ok", "ok")
@@ -186,7 +186,7 @@ def test_doctor_json_lists_variables_and_checks(
     assert variables["PAYSTAR_ACCESS_PASSWORD"] == secret
     assert variables["PAYSTAR_CONCURRENCY"] == {"is_set": False, "value": None, "source": None, "file": None}
     monkeypatch.setenv("PAYSTAR_ACCESS_PASSWORD", "wrong")
-    assert ask("doctor", status=1)["ok"] is False
+    assert run_json("doctor", status=1)["ok"] is False
 
 
 @pytest.mark.usefixtures("bank")

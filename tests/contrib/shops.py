@@ -40,8 +40,8 @@ class BrowserResponse:
     text: str
 
 
-Ask = Callable[..., Awaitable[BrowserResponse]]
-"""``await ask("POST", "/pay/callback?a=b", body=b"…", headers={…})``."""
+Visit = Callable[..., Awaitable[BrowserResponse]]
+"""``await visit("POST", "/pay/callback?a=b", body=b"…", headers={…})``."""
 
 
 @define
@@ -97,20 +97,20 @@ class Shop:
 
 
 @asynccontextmanager
-async def open_browser(app: Starlette) -> AsyncGenerator[Ask]:
+async def open_browser(app: Starlette) -> AsyncGenerator[Visit]:
     async with browsing(app) as browser:
+        yield partial(visit_with, browser)
 
-        async def ask(
-            method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None
-        ) -> BrowserResponse:
-            response = await browser.request(method, target, content=body, headers=headers)
-            return BrowserResponse(response.status_code, response.headers, response.text)
 
-        yield ask
+async def visit_with(
+    browser: httpx.AsyncClient, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> BrowserResponse:
+    response = await browser.request(method, target, content=body, headers=headers)
+    return BrowserResponse(response.status_code, response.headers, response.text)
 
 
 @asynccontextmanager
-async def starlette(shop: Shop) -> AsyncGenerator[Ask]:
+async def starlette(shop: Shop) -> AsyncGenerator[Visit]:
     async def balance(request: Any) -> Any:
         await with_starlette.paystar_of(request).transfers.balance(account_number="0100000000001")
 
@@ -122,12 +122,12 @@ async def starlette(shop: Shop) -> AsyncGenerator[Ask]:
         lifespan=with_starlette.paystar_lifespan(shop.client),
         exception_handlers=with_starlette.exception_handlers,
     )
-    async with open_browser(app) as ask:
-        yield ask
+    async with open_browser(app) as visit:
+        yield visit
 
 
 @asynccontextmanager
-async def fastapi(shop: Shop) -> AsyncGenerator[Ask]:
+async def fastapi(shop: Shop) -> AsyncGenerator[Visit]:
     async def on_payment(payment: Payment) -> Any:
         return await shop.on_payment(None, payment)
 
@@ -142,12 +142,12 @@ async def fastapi(shop: Shop) -> AsyncGenerator[Ask]:
     async def balance(paystar: with_fastapi.PaystarDep) -> None:  # pyright: ignore[reportUnusedFunction]
         await paystar.transfers.balance(account_number="0100000000001")
 
-    async with open_browser(app) as ask:
-        yield ask
+    async with open_browser(app) as visit:
+        yield visit
 
 
 @asynccontextmanager
-async def aiohttp(shop: Shop) -> AsyncGenerator[Ask]:
+async def aiohttp(shop: Shop) -> AsyncGenerator[Visit]:
     async def balance(request: web.Request) -> web.Response:
         await request.config_dict[with_aiohttp.PAYSTAR].transfers.balance(account_number="0100000000001")
         return web.Response()
@@ -159,7 +159,7 @@ async def aiohttp(shop: Shop) -> AsyncGenerator[Ask]:
 
     async with TestClient(TestServer(app)) as browser:
 
-        async def ask(
+        async def visit(
             method: str,
             target: str,
             body: "bytes | AsyncIterator[bytes]" = b"",
@@ -171,7 +171,7 @@ async def aiohttp(shop: Shop) -> AsyncGenerator[Ask]:
             ) as response:
                 return BrowserResponse(response.status, response.headers, await response.text())
 
-        yield ask
+        yield visit
 
 
 def set_up_django() -> None:
@@ -180,7 +180,7 @@ def set_up_django() -> None:
 
 
 @asynccontextmanager
-async def django(shop: Shop, *, is_async: bool = False) -> AsyncGenerator[Ask]:
+async def django(shop: Shop, *, is_async: bool = False) -> AsyncGenerator[Visit]:
     set_up_django()
     from django.core.asgi import get_asgi_application
     from django.http import HttpRequest, HttpResponse
@@ -219,18 +219,11 @@ async def django(shop: Shop, *, is_async: bool = False) -> AsyncGenerator[Ask]:
         application: Any = get_asgi_application()
         transport = httpx.ASGITransport(application)
         async with httpx.AsyncClient(transport=transport, base_url=HOST) as browser:
-
-            async def ask(
-                method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None
-            ) -> BrowserResponse:
-                response = await browser.request(method, target, content=body, headers=headers)
-                return BrowserResponse(response.status_code, response.headers, response.text)
-
-            yield ask
+            yield partial(visit_with, browser)
         await with_django.get_paystar().aclose()
 
 
-FRAMEWORKS: Mapping[str, Callable[[Shop], AbstractAsyncContextManager[Ask]]] = {
+FRAMEWORKS: Mapping[str, Callable[[Shop], AbstractAsyncContextManager[Visit]]] = {
     "starlette": starlette,
     "fastapi": fastapi,
     "aiohttp": aiohttp,

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 from paystar_async.contrib.aiohttp import PAYSTAR, payment_handler, payment_routes, paystar_ctx
 from paystar_async.errors import ConfigurationError
 from paystar_async.payments import Payment
-from tests.contrib.shops import Ask, Shop, aiohttp
+from tests.contrib.shops import Shop, Visit, aiohttp
 
 
 @pytest.fixture
@@ -21,15 +21,15 @@ def shop() -> Shop:
 
 
 @pytest.fixture
-async def ask(shop: Shop) -> AsyncIterator[Ask]:
-    async with aiohttp(shop) as ask:
-        yield ask
+async def visit(shop: Shop) -> AsyncIterator[Visit]:
+    async with aiohttp(shop) as visit:
+        yield visit
 
 
-async def test_callback_wrong_content_encoding_is_refused(ask: Ask, shop: Shop) -> None:
+async def test_callback_wrong_content_encoding_is_refused(visit: Visit, shop: Shop) -> None:
     headers = {"content-type": "application/x-www-form-urlencoded", "content-encoding": "gzip"}
 
-    assert (await ask("POST", "/pay/callback", b"status=1", headers)).status == 400
+    assert (await visit("POST", "/pay/callback", b"status=1", headers)).status == 400
     assert not shop.received
 
 

@@ -21,7 +21,7 @@ from paystar_async.contrib import _callback as callback_module
 from paystar_async.contrib._callback import MAX_FIELDS, MAX_FORM_BYTES, NoPayment, confirm_request
 from paystar_async.errors import InvalidValue
 from paystar_async.payments import Cancelled, Declined, Expired, PaymentOutcome, Undecided, Verified
-from tests.contrib.shops import FRAMEWORKS, Ask, BrowserResponse, Shop
+from tests.contrib.shops import FRAMEWORKS, BrowserResponse, Shop, Visit
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 MULTIPART = {"content-type": 'multipart/form-data; boundary="a b"'}
@@ -37,19 +37,19 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
 
 
 @pytest.fixture(params=FRAMEWORKS)
-async def ask(request: pytest.FixtureRequest, shop: Shop) -> AsyncIterator[Ask]:
+async def visit(request: pytest.FixtureRequest, shop: Shop) -> AsyncIterator[Visit]:
     await shop.start_orders("ORD-1")
-    async with FRAMEWORKS[request.param](shop) as ask:
-        yield ask
+    async with FRAMEWORKS[request.param](shop) as visit:
+        yield visit
 
 
-async def come_back(ask: Ask, method: str, fields: Any) -> BrowserResponse:
+async def come_back(visit: Visit, method: str, fields: Any) -> BrowserResponse:
     text = urlencode(fields, doseq=True)
     if method == "multipart":
-        return await ask("POST", "/pay/callback", encode_multipart(fields), MULTIPART)
+        return await visit("POST", "/pay/callback", encode_multipart(fields), MULTIPART)
     if method == "GET":
-        return await ask("GET", f"/pay/callback?{text}")
-    return await ask("POST", "/pay/callback", text.encode(), FORM)
+        return await visit("GET", f"/pay/callback?{text}")
+    return await visit("POST", "/pay/callback", text.encode(), FORM)
 
 
 def encode_multipart(fields: Mapping[str, str | list[str]], *, file: bytes | None = None) -> bytes:
@@ -101,10 +101,10 @@ OUTCOMES: dict[str, tuple[type[PaymentOutcome], ...]] = {
 @pytest.mark.parametrize("choice", OUTCOMES)
 @pytest.mark.parametrize("method", ["GET", "POST", "multipart"])
 async def test_callback_payer_is_redirected(
-    ask: Ask, shop: Shop, method: str, choice: str, caplog: pytest.LogCaptureFixture
+    visit: Visit, shop: Shop, method: str, choice: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "paystar_async")
-    response = await come_back(ask, method, await shop.pay(choice))
+    response = await come_back(visit, method, await shop.pay(choice))
 
     assert response.status == 303
     assert response.headers["location"] == "/orders/ORD-1"
@@ -119,11 +119,11 @@ async def test_callback_payer_is_redirected(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_callback_of_seen_payment_is_recorded(method: str, ask: Ask, shop: Shop, tmp_path: Path) -> None:
+async def test_callback_of_seen_payment_is_recorded(method: str, visit: Visit, shop: Shop, tmp_path: Path) -> None:
     fields = {**await shop.pay(order_id="ORD-seen"), "user_name": CARD, "kanari": "kanari"}
 
     for query in (fields, fields | {"ref_num": "kanari"}, fields):
-        await come_back(ask, method, query)
+        await come_back(visit, method, query)
 
     text = (tmp_path / "shapes.jsonl").read_text("utf-8")
     (record,) = [record for record in map(json.loads, text.splitlines()) if record["endpoint"] == "gateway.callback"]
@@ -134,21 +134,21 @@ async def test_callback_of_seen_payment_is_recorded(method: str, ask: Ask, shop:
     assert [value for value in (*fields.values(), "kanari") if len(value) > 3 and value in text] == []
 
 
-async def test_callback_that_is_unreadable_is_recorded(ask: Ask, shop: Shop, tmp_path: Path) -> None:
+async def test_callback_that_is_unreadable_is_recorded(visit: Visit, shop: Shop, tmp_path: Path) -> None:
     fields = await shop.pay()
     del fields["order_id"]
 
-    assert (await come_back(ask, "GET", fields)).status == 400
+    assert (await come_back(visit, "GET", fields)).status == 400
     assert '"endpoint":"gateway.callback"' in (tmp_path / "shapes.jsonl").read_text("utf-8")
 
 
 async def test_callback_is_confirmed_if_recording_fails(
-    ask: Ask, shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    visit: Visit, shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fields = await shop.pay()
     monkeypatch.setattr("paystar_async.conform.recorder.shape_of", Mock(side_effect=ZeroDivisionError))
 
-    assert (await come_back(ask, "GET", fields)).status == 303
+    assert (await come_back(visit, "GET", fields)).status == 303
     assert isinstance(shop.received[0].outcome, Verified)
     assert "shapes are no longer recorded: ZeroDivisionError" in caplog.messages
 
@@ -156,48 +156,48 @@ async def test_callback_is_confirmed_if_recording_fails(
 # --- how a callback is read -------------------------------------------------------------------------------------------
 
 
-async def test_callback_form_goes_before_query(ask: Ask, shop: Shop) -> None:
+async def test_callback_form_goes_before_query(visit: Visit, shop: Shop) -> None:
     body = urlencode(await shop.pay()).encode()
 
-    response = await ask("POST", "/pay/callback?status=new&lang=fa", body, FORM)
+    response = await visit("POST", "/pay/callback?status=new&lang=fa", body, FORM)
 
     assert response.status == 303
     assert isinstance(shop.received[0].outcome, Verified)
 
 
-async def test_callback_post_with_query_only_is_read(ask: Ask, shop: Shop) -> None:
-    response = await ask("POST", f"/pay/callback?{urlencode(await shop.pay())}")
+async def test_callback_post_with_query_only_is_read(visit: Visit, shop: Shop) -> None:
+    response = await visit("POST", f"/pay/callback?{urlencode(await shop.pay())}")
 
     assert response.status == 303
     assert isinstance(shop.received[0].outcome, Verified)
 
 
-async def test_callback_unknown_fields_are_ignored(ask: Ask, shop: Shop) -> None:
+async def test_callback_unknown_fields_are_ignored(visit: Visit, shop: Shop) -> None:
     fields = {**await shop.pay(), "utm_source": "x", "؟": "\x00\ufffe"}
 
-    assert (await come_back(ask, "POST", fields)).status == 303
+    assert (await come_back(visit, "POST", fields)).status == 303
     assert isinstance(shop.received[0].outcome, Verified)
 
 
-async def test_callback_repeated_has_same_response(ask: Ask, shop: Shop) -> None:
+async def test_callback_repeated_has_same_response(visit: Visit, shop: Shop) -> None:
     fields = await shop.pay()
 
-    assert [(await come_back(ask, method, fields)).status for method in ("GET", "POST")] == [303, 303]
+    assert [(await come_back(visit, method, fields)).status for method in ("GET", "POST")] == [303, 303]
     assert [type(payment.outcome) for payment in shop.received] == [Verified, Verified]
 
 
-async def test_callback_persian_location_is_percent_encoded(ask: Ask, shop: Shop) -> None:
+async def test_callback_persian_location_is_percent_encoded(visit: Visit, shop: Shop) -> None:
     shop.response = "/سفارش?a=b\r\nset-cookie: c=d"
-    response = await come_back(ask, "POST", await shop.pay())
+    response = await come_back(visit, "POST", await shop.pay())
 
     assert response.status == 303
     assert response.headers["location"].startswith("/%D8%B3%D9%81%D8%A7%D8%B1%D8%B4?a=b")
     assert "set-cookie" not in response.headers
 
 
-async def test_callback_handler_returning_none_shows_page(ask: Ask, shop: Shop) -> None:
+async def test_callback_handler_returning_none_shows_page(visit: Visit, shop: Shop) -> None:
     shop.response = None
-    response = await come_back(ask, "GET", await shop.pay())
+    response = await come_back(visit, "GET", await shop.pay())
 
     assert (response.status, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "The payment was made" in response.text
@@ -228,10 +228,10 @@ BAD: dict[str, Any] = {
 @pytest.mark.parametrize("fields", BAD.values(), ids=BAD)
 @pytest.mark.parametrize("method", ["GET", "POST", "multipart"])
 async def test_callback_invalid_is_400_and_one_log_line(
-    ask: Ask, shop: Shop, method: str, fields: Any, caplog: pytest.LogCaptureFixture
+    visit: Visit, shop: Shop, method: str, fields: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "paystar_async")
-    response = await come_back(ask, method, fields)
+    response = await come_back(visit, method, fields)
 
     assert response.status == 400
     assert response.headers["content-type"] == "text/html; charset=utf-8"
@@ -245,16 +245,16 @@ async def test_callback_invalid_is_400_and_one_log_line(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "multipart"])
-async def test_callback_oversized_is_400(ask: Ask, shop: Shop, method: str) -> None:
+async def test_callback_oversized_is_400(visit: Visit, shop: Shop, method: str) -> None:
     # aiohttp itself refuses an address of this length.
-    assert (await come_back(ask, method, {**await shop.pay(), "more": "x" * MAX_FORM_BYTES})).status == 400
+    assert (await come_back(visit, method, {**await shop.pay(), "more": "x" * MAX_FORM_BYTES})).status == 400
     assert not shop.received
 
 
-async def test_callback_multipart_file_is_no_field(ask: Ask, shop: Shop) -> None:
+async def test_callback_multipart_file_is_no_field(visit: Visit, shop: Shop) -> None:
     body = encode_multipart(await shop.pay(), file=b"ORD-2")
 
-    assert (await ask("POST", "/pay/callback", body, MULTIPART)).status == 303
+    assert (await visit("POST", "/pay/callback", body, MULTIPART)).status == 303
     assert isinstance(shop.received[0].outcome, Verified)
 
 
@@ -323,9 +323,9 @@ BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
 
 @pytest.mark.parametrize(("body", "headers"), BODIES.values(), ids=BODIES)
 async def test_callback_other_body_than_form_is_400(
-    ask: Ask, shop: Shop, body: bytes, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+    visit: Visit, shop: Shop, body: bytes, headers: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert (await ask("POST", "/pay/callback", body, headers)).status == 400
+    assert (await visit("POST", "/pay/callback", body, headers)).status == 400
     assert not shop.received
     assert len(lines(caplog)) == 1
 
@@ -333,28 +333,28 @@ async def test_callback_other_body_than_form_is_400(
 # --- a forged callback -----------------------------------------------------------------------------------------------
 
 
-async def test_callback_other_orders_payment_is_declined(ask: Ask, shop: Shop) -> None:
+async def test_callback_other_orders_payment_is_declined(visit: Visit, shop: Shop) -> None:
     other_payment = await shop.pay(order_id="ORD-2")
 
-    assert (await come_back(ask, "POST", {**other_payment, "order_id": "ORD-1"})).status == 303
+    assert (await come_back(visit, "POST", {**other_payment, "order_id": "ORD-1"})).status == 303
     assert isinstance(shop.received[0].outcome, Declined)
 
 
-async def test_callback_forged_is_declined(ask: Ask, shop: Shop) -> None:
-    assert (await come_back(ask, "POST", GOOD)).status == 303
+async def test_callback_forged_is_declined(visit: Visit, shop: Shop) -> None:
+    assert (await come_back(visit, "POST", GOOD)).status == 303
     assert isinstance(shop.received[0].outcome, Declined)
 
 
 # --- Paystar or the shop fails ---------------------------------------------------------------------------------------
 
 
-async def test_callback_without_gateway_response_is_503(ask: Ask, shop: Shop) -> None:
+async def test_callback_without_gateway_response_is_503(visit: Visit, shop: Shop) -> None:
     fields = await shop.pay()
     shop.response = None
     for endpoint in ("gateway.verify", "gateway.inquiry"):
         shop.sandbox.fail(endpoint, "server_error")
 
-    response = await come_back(ask, "POST", fields)
+    response = await come_back(visit, "POST", fields)
 
     assert response.status == 503
     assert "Nothing is lost" in response.text
@@ -362,12 +362,12 @@ async def test_callback_without_gateway_response_is_503(ask: Ask, shop: Shop) ->
 
 
 async def test_callback_refused_merchant_is_503_and_logged(
-    ask: Ask, shop: Shop, caplog: pytest.LogCaptureFixture
+    visit: Visit, shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     fields = await shop.pay()
     shop.sandbox.fail("gateway.verify", "ip")
 
-    response = await come_back(ask, "POST", fields)
+    response = await come_back(visit, "POST", fields)
 
     assert response.status == 503
     assert "Nothing is lost" in response.text
@@ -394,10 +394,10 @@ async def test_callback_wrong_amount_of_result_is_503(
     shop = Shop()
     fields = await shop.pay()
     shop.orders["ORD-1"] = amount
-    async with FRAMEWORKS[framework](shop) as ask:
-        refused = await come_back(ask, "POST", fields)
+    async with FRAMEWORKS[framework](shop) as visit:
+        refused = await come_back(visit, "POST", fields)
         shop.orders["ORD-1"] = 50_000
-        accepted = await come_back(ask, "POST", fields)
+        accepted = await come_back(visit, "POST", fields)
 
     assert (refused.status, accepted.status) == (503, 303)
     assert "Your payment is safe" in refused.text
@@ -444,17 +444,17 @@ FAILURES: dict[str, Any] = {
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_callback_failing_handler_is_503_then_verified(
-    ask: Ask, shop: Shop, method: str, failure: Any, caplog: pytest.LogCaptureFixture
+    visit: Visit, shop: Shop, method: str, failure: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     fields = await shop.pay()
     shop.response = failure
-    failed = await come_back(ask, method, fields)
+    failed = await come_back(visit, method, fields)
     shop.response = "/orders"
 
     assert (failed.status, failed.headers["content-type"]) == (503, "text/html; charset=utf-8")
     assert "Your payment is safe" in failed.text
     assert [record.levelname for record in caplog.records if "on_payment" in record.getMessage()] == ["ERROR"]
-    assert (await come_back(ask, method, fields)).status == 303
+    assert (await come_back(visit, method, fields)).status == 303
     assert [type(payment.outcome) for payment in shop.received] == [Verified, Verified]
 
 
@@ -462,9 +462,9 @@ async def test_callback_failing_handler_is_503_then_verified(
 
 
 async def test_error_response_in_frameworks_hides_details(
-    ask: Ask, shop: Shop, caplog: pytest.LogCaptureFixture
+    visit: Visit, shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    response = await ask("GET", "/balance")
+    response = await visit("GET", "/balance")
 
     assert response.status == 500
     assert response.headers["content-type"].startswith("application/json")
@@ -473,5 +473,5 @@ async def test_error_response_in_frameworks_hides_details(
     assert "PAYSTAR_APPLICATION_ID" in caplog.text
 
 
-async def test_callback_put_is_405(ask: Ask) -> None:
-    assert (await ask("PUT", "/pay/callback")).status == 405
+async def test_callback_put_is_405(visit: Visit) -> None:
+    assert (await visit("PUT", "/pay/callback")).status == 405

@@ -1,23 +1,16 @@
 """The worker: a transfer is sent once and waited for, however often its job runs."""
 
-from paystar_async import Paystar, Transfer, new_track_id
+from paystar_async import Paystar, new_track_id
 from paystar_async.sandbox import Sandbox
 from tests.examples.taskiq_worker import broker, wait_for_transfer
+from tests.support import transfer
 
 
 async def test_taskiq_worker_waits_for_transfer(sandbox: Sandbox) -> None:
     track_id = new_track_id()
     await broker.startup()
     async with Paystar.from_env() as paystar:
-        transfer = Transfer(
-            amount=1_000,
-            deposit="011123456789",
-            destination_account="IR570790000000850774361353",
-            destination_firstname="علی",
-            destination_lastname="احمدی",
-            track_id=track_id,
-        )
-        await paystar.transfers.settle(transfers=[transfer])
+        await paystar.transfers.settle(transfers=[transfer(track_id)])
     results = [await (await wait_for_transfer.kiq(track_id)).wait_result() for _ in range(2)]
     await broker.shutdown()
 

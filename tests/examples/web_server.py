@@ -20,6 +20,7 @@ from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.environment import client_environment
 from paystar_async.sandbox.server import running
 from tests.servers import Guard
+from tests.support import environment_without_paystar
 
 ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 30.0
@@ -40,7 +41,7 @@ def shop_environment(database: Path | None = None) -> Generator[Shop, None, None
     """Serve a sandbox, and yield the environment of a process that calls it."""
     sandbox = Sandbox()
     with running(sandbox) as base_url:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PAYSTAR_")}
+        environment = environment_without_paystar()
         environment |= dict(client_environment(sandbox, base_url, str(database) if database else None))
         yield Shop(sandbox, environment)
 

@@ -1,11 +1,8 @@
 """The order store: one suite for every database."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from attrs import evolve
 
 from paystar_async.errors import ForeignRecord, SchemaMismatch, StorageCorrupt, StorageError
@@ -13,22 +10,10 @@ from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired,
 from paystar_async.payments.models import CHECK_SCHEDULE_SECONDS, Order, OrderStatus
 from paystar_async.payments.order_store import OrderStore
 from paystar_async.payments.verification_models import VerificationResult
-from tests.payments.backends import BACKENDS, Backend, make_backend
+from tests.payments.backends import Backend
 
 AMOUNT = 50_000
 RECEIPT = Verified(tracking_code="123456", card_number="502229******6708", hashed_card_number="ABC")
-
-
-@pytest_asyncio.fixture(params=BACKENDS)
-async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
-    backend = make_backend(request, tmp_path)
-    yield backend
-    await backend.aclose()
-
-
-@pytest.fixture
-def store(backend: Backend) -> OrderStore:
-    return backend.store()
 
 
 async def change(store: OrderStore, before: Order, after: Order) -> Order:

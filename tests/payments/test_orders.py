@@ -1,30 +1,16 @@
 """Stored orders, listed and counted: the same with every database."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from attrs import evolve
 
 from paystar_async import Gateway, Paystar
 from paystar_async.errors import InvalidValue
 from paystar_async.payments.models import OrderStatus
 from paystar_async.payments.order_store import OrderStore
-from tests.payments.backends import BACKENDS, Backend, make_backend
-
-
-@pytest_asyncio.fixture(params=BACKENDS)
-async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
-    backend = make_backend(request, tmp_path)
-    yield backend
-    await backend.aclose()
-
-
-@pytest.fixture
-def store(backend: Backend) -> OrderStore:
-    return backend.store()
+from tests.payments.backends import Backend
 
 
 async def test_newest_returns_orders_with_payments(backend: Backend, store: OrderStore) -> None:

@@ -66,14 +66,14 @@ def test_decide_after_check_pending_not_found_is_not_counted() -> None:
     decided = decide_after_check(
         [stored_transfer(state=TransferState.PENDING)], {"t0": ABSENT}, POLICY, SINCE + 10_000, 3
     )
-    assert (decided.steps, decided.counted, decided.phase) == ([], {}, "ask")
+    assert (decided.steps, decided.counted, decided.phase) == ([], {}, "check")
 
 
 def test_decide_after_check_no_response_keeps_count() -> None:
     decided = decide_after_check(
         [stored_transfer(not_founds=2, last_not_found_at=SINCE + QUIET)], {}, POLICY, SINCE + 10_000, 3
     )
-    assert (decided.steps, decided.counted, decided.phase) == ([], {}, "ask")
+    assert (decided.steps, decided.counted, decided.phase) == ([], {}, "check")
 
 
 def test_decide_after_check_last_pause_ends_with_quiet_window() -> None:
@@ -142,7 +142,7 @@ def test_decide_after_send_each_transition_is_allowed(reports: list[Classificati
         assert after is not TransferState.PLANNED
         assert is_allowed_transition(TransferState.SENDING, after)
         assert after is not TransferState.FAILED
-    assert (decided.phase == "ask") is (TransferState.UNKNOWN in ends or TransferState.PENDING in ends)
+    assert (decided.phase == "check") is (TransferState.UNKNOWN in ends or TransferState.PENDING in ends)
     assert (decided.pause is None) is (decided.phase == "none")
 
 
@@ -190,6 +190,6 @@ def test_decide_after_check_transitions_are_allowed(
             assert classification is not None
             assert classification.settlement is not None
     waits = any(state in (TransferState.UNKNOWN, TransferState.PENDING) for state in states.values())
-    assert (decided.phase == "ask") is waits
+    assert (decided.phase == "check") is waits
     assert (decided.pause is not None) is waits
     assert decided.split is (TransferState.PLANNED in states.values())

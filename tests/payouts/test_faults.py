@@ -74,7 +74,7 @@ async def test_advance_failing_step_pays_once(tmp_path: Path, moment: str) -> No
             break
         reached += 1
     assert 8 < reached < MAX_STEPS - 1
-    assert {"intent", "answer"} <= kinds
+    assert {"intent", "response"} <= kinds
 
 
 async def test_acquire_lease_lost_commit_sends_once(tmp_path: Path) -> None:

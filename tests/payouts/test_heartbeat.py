@@ -13,7 +13,7 @@ from paystar_async.payouts.models import Policy
 from tests.payouts.backends import Backend
 from tests.payouts.bank import PayoutFixture, each, transfers
 
-SELECT_SLOT = "SELECT slot_until FROM paystar_payout_chunks WHERE phase = 'wait'"
+SELECT_SLOT = "SELECT slot_until FROM paystar_payout_chunks WHERE phase = 'sending'"
 
 
 async def start_sending(backend: Backend, payout: PayoutFixture) -> tuple[asyncio.Task[float | None], asyncio.Event]:

@@ -633,7 +633,7 @@ class TestStatus:
             bank.pay(f"x-{number}")
         bank.pay("t-00000", "second", status=TransferStatus.FAILED)
         result = await run_reconcile(payout)
-        assert (await payout.causes("t-00000"))[-2:] == ["answer", "reconcile"]
+        assert (await payout.causes("t-00000"))[-2:] == ["response", "reconcile"]
         assert await payout.states() == ["success"]
         assert (result.compared, result.learned, result.ok) == (1, 1, False)
         assert all(isinstance(query, int) for query in bank.queries)

@@ -46,7 +46,7 @@ async def test_advance_planned_chunk_is_sent_once(payout: PayoutFixture) -> None
     assert await payout.worker.advance(chunk) is None
     assert await payout.states() == ["success"] * 3
     assert payout.bank.calls == [["t-00000", "t-00001", "t-00002"]]
-    assert await payout.causes("t-00001") == ["submit", "intent", "answer"]
+    assert await payout.causes("t-00001") == ["submit", "intent", "response"]
     record = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00001")
     assert record is not None
     assert (record.ref_code, record.hashid, record.attempt) == ("r-t-00001", "h-t-00001", 1)
@@ -328,7 +328,7 @@ async def test_advance_three_not_founds_need_review(backend: Backend, payout: Pa
         backend.advance_clock(pause)
         waited += pause
     assert await payout.states() == ["needs_review"]
-    assert await payout.causes("t-00000") == ["submit", "intent", "answer", "found", "found"]
+    assert await payout.causes("t-00000") == ["submit", "intent", "response", "found", "found"]
     assert 1000 < waited < 900 + 2 * 60 + 3  # on a server, real time has passed too
     assert len(payout.bank.look_ups) > 20  # early and often
     assert payout.bank.executed == {}
@@ -710,7 +710,7 @@ async def test_advance_expired_check_lease_is_taken_over(backend: Backend, payou
     assert await other.states() == ["success"]
     never.set()
     assert await lost is None  # the check came too late and found the same
-    assert await other.causes("t-00000") == ["submit", "intent", "answer", "found"]
+    assert await other.causes("t-00000") == ["submit", "intent", "response", "found"]
 
 
 async def test_advance_concurrent_checks_decide_once(backend: Backend, payout: PayoutFixture) -> None:
@@ -721,7 +721,7 @@ async def test_advance_concurrent_checks_decide_once(backend: Backend, payout: P
     other_processes = [PayoutFixture(backend.ledger(), backend.clock, payout.bank) for _ in range(3)]
     await asyncio.gather(*(process.worker.advance(chunk) for process in (payout, *other_processes)))
     assert await payout.states() == ["success"] * 2
-    assert await payout.causes("t-00000") == ["submit", "intent", "answer", "found"]
+    assert await payout.causes("t-00000") == ["submit", "intent", "response", "found"]
     assert len(payout.bank.look_ups) == 2
 
 

@@ -3,7 +3,6 @@
 import ast
 import asyncio
 import inspect
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,13 +21,13 @@ from paystar_async.sandbox.environment import client_environment
 from paystar_async.sandbox.server import running
 from tests.contrib.browsing import browsing, paid
 from tests.project.guides import Block
+from tests.support import delete_paystar_variables
 
 
 @contextmanager
 def sandbox_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Sandbox]:
     """Serve a sandbox, lead the environment to it as the lines of ``paystar sandbox`` do, and enter an empty folder."""
-    for name in [name for name in os.environ if name.startswith("PAYSTAR_")]:
-        monkeypatch.delenv(name)
+    delete_paystar_variables(monkeypatch)
     folder = tmp_path / "guide"
     folder.mkdir()
     monkeypatch.chdir(folder)

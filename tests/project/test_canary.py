@@ -29,7 +29,7 @@ from paystar_async.runtime.events import Event
 from paystar_async.storage.encryption import Crypto
 from paystar_async.table import TABLE
 from tests.describe.endpoints import example_values
-from tests.support import Engine, in_turn
+from tests.support import Engine, client, in_turn
 from tests.transport.endpoint_requests import CALLS
 from tests.transport.tcp import ScriptedServer, TcpPeer, run_server
 
@@ -442,21 +442,7 @@ async def test_cancelled_call_shows_no_personal_data(endpoint: Endpoint) -> None
 
         async def aclose(self) -> None: ...
 
-    paystar = Paystar(
-        application=Application(id="77", access_password="x", api_key="y", refresh_token="r"),
-        gateway=Gateway(id="g", sign_key="s"),
-        wallet=Wallet(
-            hashid="w",
-            password="p",
-            sign_key="s",
-            api_key="k",
-            inquiry_key="i",
-            refresh_token="r",
-            refresh_inquiry_key="q",
-        ),
-        engine=StalledEngine(),
-    )
-    task = asyncio.ensure_future(call(paystar, endpoint))
+    task = asyncio.ensure_future(call(client(StalledEngine()), endpoint))
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError) as caught:

@@ -27,7 +27,6 @@ The convention for a guide:
 - Relative links lead to guides and their headings; links into the repository are absolute, and are checked too.
 """
 
-import os
 import re
 import shlex
 import subprocess
@@ -46,6 +45,7 @@ from paystar_async.sandbox import Sandbox
 from tests.project.guide_run import GuideRun, compile_block, sandbox_environment
 from tests.project.guides import DOCS, Block, Guide, guide_paths, read_guide
 from tests.project.test_language import FORBIDDEN_WORDS
+from tests.support import delete_paystar_variables
 
 MAX_GUIDE_BYTES = 8_000
 REASONS = {
@@ -121,8 +121,7 @@ WITH_TESTS = [path for path in GUIDES if any(map(is_test_module, read_guide(path
 
 @pytest.mark.parametrize("path", WITH_TESTS, ids=guide_id)
 def test_guide_tests_pass(path: Path, guide_environment: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("PAYSTAR_")]:
-        monkeypatch.delenv(name)
+    delete_paystar_variables(monkeypatch)
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     guide = read_guide(path)
     write_files(guide, Path.cwd())

@@ -11,6 +11,7 @@ import yaml
 
 from tests.project.guides import DOCS, Guide, read_guide
 from tests.soak.network import run_inside, why_unavailable
+from tests.support import environment_without_paystar
 
 GUIDE: Guide = read_guide(DOCS / "sandbox.md")
 FILES = {block.file: block.source for block in GUIDE.blocks if block.file}
@@ -21,7 +22,7 @@ def run_in_shell(script: str, folder: Path) -> str:
     """Run a script for which a sandbox was started, and return what it prints."""
     script_file = folder / "script.sh"
     script_file.write_text(f"set -euo pipefail\n{script}")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PAYSTAR_")}
+    environment = environment_without_paystar()
     completed = subprocess.run(
         [BIN / "python", "-m", "paystar_async", "sandbox", "--", "bash", "script.sh"],
         cwd=folder,

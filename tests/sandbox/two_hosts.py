@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from paystar_async import Callback, Gateway, Paystar
 from paystar_async.errors import ConfigurationError
-from tests.soak.network import Network, end_with_parent, environment
+from tests.soak.network import Network, end_with_parent
+from tests.support import environment_without_paystar
 
 SECONDS = 60.0
 
@@ -40,7 +41,7 @@ def run_router(folder: Path, command: Sequence[str]) -> None:
     (folder / "hosts").write_text(f"127.0.0.1 localhost\n{network.address('paystar')} paystar\n")
     env_file = folder / "sandbox.env"
     paystar = [sys.executable, "-m", "paystar_async"]
-    options: dict[str, object] = {"env": dict(environment()), "stdout": subprocess.PIPE}
+    options: dict[str, object] = {"env": environment_without_paystar(), "stdout": subprocess.PIPE}
     with network.start("paystar", [*paystar, *command, "--env-file", str(env_file)], **options) as sandbox:
         assert sandbox.stdout is not None
         sandbox.stdout.readline()  # listening

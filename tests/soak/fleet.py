@@ -13,7 +13,8 @@ from typing import Any
 from attrs import define, field
 
 from tests.soak.host_worker import Moment
-from tests.soak.network import Network, environment
+from tests.soak.network import Network
+from tests.support import environment_without_paystar
 
 START_SECONDS = 20.0
 END_SECONDS = 15.0
@@ -42,7 +43,7 @@ class WorkerProcess:
             [sys.executable, "-m", "tests.soak.host_worker", json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=dict(environment()),
+            env=environment_without_paystar(),
         )
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()

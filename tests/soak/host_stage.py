@@ -13,9 +13,10 @@ from typing import Any
 from attrs import define, field
 
 from tests.soak.fleet import WorkerFleet
-from tests.soak.network import Network, environment
+from tests.soak.network import Network
 from tests.soak.processes import SandboxProcess, read_message
 from tests.soak.replication import ReplicatedPostgres
+from tests.support import environment_without_paystar
 
 WORKERS = ("w1", "w2", "w3")
 BANK_PORT = 8000
@@ -174,7 +175,7 @@ def running_bank(network: Network) -> Generator[SandboxProcess]:
     """Run a bank that pays a repeated ``track_id`` again, and responds late now and then."""
     address = network.address("bank")
     command = [sys.executable, "-m", "tests.soak.host_bank", json.dumps({"address": address, "port": BANK_PORT})]
-    with network.start("bank", command, stdout=subprocess.PIPE, env=dict(environment())) as process:
+    with network.start("bank", command, stdout=subprocess.PIPE, env=environment_without_paystar()) as process:
         try:
             read_message(process)
             bank = SandboxProcess(f"http://{address}:{BANK_PORT}/api")

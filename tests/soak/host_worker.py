@@ -26,6 +26,7 @@ from paystar_async.payouts.models import Policy
 from paystar_async.payouts.worker import ChunkWorker
 from paystar_async.storage.postgres import PostgresTransaction
 from tests.soak.processes import print_message
+from tests.support import transfer
 
 Moment = Literal["lease-uncommitted", "before-send", "before-record", "before-key-save"]
 """Where a worker can be held: the transaction of a lease is open; the intent is recorded and nothing is sent; the
@@ -113,17 +114,7 @@ def shorten_leases() -> None:
 
 def transfers(batch_id: str, count: int) -> list[Transfer]:
     """Return the transfers of a batch: the same at each call, and all from one deposit account."""
-    return [
-        Transfer(
-            amount=10_000 + number,
-            deposit=DEPOSIT,
-            destination_account="0200000000002",
-            destination_firstname="Ali",
-            destination_lastname="Ahmadi",
-            track_id=f"{batch_id}-{number}",
-        )
-        for number in range(count)
-    ]
+    return [transfer(f"{batch_id}-{number}", 10_000 + number, deposit=DEPOSIT) for number in range(count)]
 
 
 @define(eq=False)

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -147,11 +147,6 @@ class Network:
             check=False,
         )
         return added.returncode == 0
-
-
-def environment() -> Mapping[str, str]:
-    """Return the environment of processes on the hosts."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PAYSTAR_")}
 
 
 def _run(*command: str) -> None:

@@ -26,6 +26,7 @@ from paystar_async.payouts.models import Policy, TransferState
 from paystar_async.runtime.clock import SystemClock
 from paystar_async.storage.database import Database
 from paystar_async.storage.factory import database
+from tests.support import transfer
 
 FORKSERVER = multiprocessing.get_context("forkserver")
 """The fork server has imported everything, so a worker starts in 0.01 s instead of 0.5 s."""
@@ -55,14 +56,7 @@ def shorten_leases() -> None:
 def transfers(batch_id: str, count: int = BATCH_SIZE) -> list[Transfer]:
     """Return the transfers of a batch, the same for each call."""
     return [
-        Transfer(
-            amount=10_000 + number,
-            deposit=DEPOSITS[number % len(DEPOSITS)],
-            destination_account="0200000000002",
-            destination_firstname="Ali",
-            destination_lastname="Ahmadi",
-            track_id=f"{batch_id}-{number}",
-        )
+        transfer(f"{batch_id}-{number}", 10_000 + number, deposit=DEPOSITS[number % len(DEPOSITS)])
         for number in range(count)
     ]
 

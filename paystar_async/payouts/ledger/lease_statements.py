@@ -24,10 +24,10 @@ AND (paused <> 0 OR suspended_reason IS NOT NULL OR no_funds_reason IS NOT NULL)
 # it believes that index to be empty, and reads all waiting chunks for each lease.
 _IS_DUE = "COALESCE(due_at, :at + 1) <= :at"
 ACQUIRE_SEND_LEASE = f"""
-UPDATE paystar_payout_chunks SET phase = 'wait', lease_owner = :lease_owner, lease_expires_at = :at + :lease,
+UPDATE paystar_payout_chunks SET phase = 'sending', lease_owner = :lease_owner, lease_expires_at = :at + :lease,
     due_at = :at + :lease, runner = :runner, slot_until = :at + :slot, version = version + 1, attempt = attempt + 1
 WHERE chunk_id = :chunk_id AND version = :version AND phase = 'send' AND {_IS_DUE} AND NOT EXISTS ({SELECT_ACTIVE_HOLD})
-AND (SELECT COUNT(*) FROM paystar_payout_chunks o WHERE o.phase = 'wait' AND o.product = :product
+AND (SELECT COUNT(*) FROM paystar_payout_chunks o WHERE o.phase = 'sending' AND o.product = :product
     AND o.account = :account AND o.deposit = :deposit AND o.slot_until > :at) < :concurrency
 RETURNING {CHUNK_COLUMNS}
 """  # noqa: S608
@@ -57,7 +57,7 @@ WHERE chunk_id = :chunk_id AND version = :version AND phase = 'send'
 """
 EXTEND_SLOTS = """
 UPDATE paystar_payout_chunks SET slot_until = CAST(:now AS DOUBLE PRECISION) + :slot
-WHERE phase = 'wait' AND runner = :runner AND chunk_id IN ({chunk_ids})
+WHERE phase = 'sending' AND runner = :runner AND chunk_id IN ({chunk_ids})
 """
 SET_RUNNER = """
 UPDATE paystar_payout_chunks SET runner = :runner, checks = 0, version = version + 1
@@ -72,15 +72,15 @@ SELECT_LEASE = (
     f"SELECT {CHUNK_COLUMNS} FROM paystar_payout_chunks WHERE chunk_id = :chunk_id AND lease_owner = :lease_owner"  # noqa: S608
 )
 EXPIRE_LEASE = """
-UPDATE paystar_payout_chunks SET phase = 'ask', lease_owner = NULL, lease_expires_at = NULL, due_at = :at, checks = 0,
+UPDATE paystar_payout_chunks SET phase = 'check', lease_owner = NULL, lease_expires_at = NULL, due_at = :at, checks = 0,
     version = version + 1
-WHERE chunk_id = :chunk_id AND version = :version AND phase = 'wait' AND lease_expires_at <= :at
+WHERE chunk_id = :chunk_id AND version = :version AND phase = 'sending' AND lease_expires_at <= :at
 RETURNING due_at
 """
 ACQUIRE_CHECK_LEASE = f"""
 UPDATE paystar_payout_chunks SET lease_owner = :lease_owner, lease_expires_at = :at + :lease, due_at = :at + :lease,
     version = version + 1
-WHERE chunk_id = :chunk_id AND version = :version AND phase = 'ask' AND {_IS_DUE}
+WHERE chunk_id = :chunk_id AND version = :version AND phase = 'check' AND {_IS_DUE}
     AND (lease_expires_at IS NULL OR lease_expires_at <= :at)
 RETURNING {CHUNK_COLUMNS}
 """  # noqa: S608

@@ -293,7 +293,7 @@ async def schedule_remaining(transaction: LedgerTransaction, chunk_id: str, at: 
     [remaining] = await transaction.fetch(SELECT_REMAINING, {"chunk_id": chunk_id})
     phase: ChunkPhase
     if remaining["unresolved"]:
-        phase = "ask"
+        phase = "check"
     elif remaining["planned"]:
         phase = "send"
     else:

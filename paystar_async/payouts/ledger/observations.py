@@ -34,7 +34,7 @@ Resolution = Literal["success", "failed", "resend"]
 _CARD_MASKED = "the card number it went to is not on record any more"
 _NOW = "SELECT CAST(:now AS DOUBLE PRECISION) AS at"
 _CHECK_AGAIN = """
-UPDATE paystar_payout_chunks SET phase = 'ask', due_at = :at, checks = 0, version = version + 1
+UPDATE paystar_payout_chunks SET phase = 'check', due_at = :at, checks = 0, version = version + 1
 WHERE chunk_id = :chunk_id AND phase = 'none'
 """
 _MARK_FAILED = """

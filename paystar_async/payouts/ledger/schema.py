@@ -47,7 +47,7 @@ SCHEMA = (
     """,
     """
     CREATE INDEX paystar_payout_chunks_sending ON paystar_payout_chunks (product, account, deposit, lease_expires_at)
-    WHERE phase = 'wait'
+    WHERE phase = 'sending'
     """,
     "CREATE INDEX paystar_payout_chunks_batch ON paystar_payout_chunks (batch_id, chunk_id)",
     # `masked_payload` replaces a payload with a full card number as soon as the transfer is final.

@@ -66,7 +66,7 @@ async def fill(database: PostgresDatabase, phase: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sql", "phase"), [(ACQUIRE_SEND_LEASE, "send"), (ACQUIRE_CHECK_LEASE, "ask")], ids=["claim", "ask"]
+    ("sql", "phase"), [(ACQUIRE_SEND_LEASE, "send"), (ACQUIRE_CHECK_LEASE, "check")], ids=["send", "check"]
 )
 async def test_acquire_lease_reads_no_other_chunk(database: PostgresDatabase, sql: str, phase: str) -> None:
     await fill(database, phase)

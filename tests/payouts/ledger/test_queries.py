@@ -33,7 +33,7 @@ async def test_events_are_appended_in_order(backend: Backend, payout: PayoutFixt
     assert [(event.version, event.before, event.after.value, event.cause) for event in events] == [
         (1, None, "planned", "submit"),
         (2, TransferState.PLANNED, "sending", "intent"),
-        (3, TransferState.SENDING, "unknown", "answer"),
+        (3, TransferState.SENDING, "unknown", "response"),
     ]
     assert events[-1].detail == "the call ended with OSError"
     before = list(events)
@@ -41,7 +41,7 @@ async def test_events_are_appended_in_order(backend: Backend, payout: PayoutFixt
     backend.advance_clock(2)
     await payout.worker.advance(chunk)
     after = await queries.events(payout.ledger, "bank", "app-1", "t-00000")
-    assert [event.cause for event in after] == ["submit", "intent", "answer", "found"]
+    assert [event.cause for event in after] == ["submit", "intent", "response", "found"]
     assert [(event.version, event.cause) for event in after[:3]] == [(event.version, event.cause) for event in before]
 
 

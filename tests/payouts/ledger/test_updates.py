@@ -16,4 +16,4 @@ async def test_transition_transfers_stale_record_is_noop(payout: PayoutFixture) 
         change = Transition(record=stale, after=TransferState.FAILED)
         assert await transition_transfers(transaction, "bank", "app-1", [change], at=1.0, cause="late") == set()
     assert await payout.states() == ["success"]
-    assert await payout.causes("t-00000") == ["submit", "intent", "answer"]
+    assert await payout.causes("t-00000") == ["submit", "intent", "response"]
