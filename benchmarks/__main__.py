@@ -12,7 +12,7 @@ from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.figures import CHART_SUBJECTS, FIGURES, CallRatio, Cell, measure_all_calls
+from benchmarks.figures import CHART_SUBJECTS, FIGURES, CallFigure, Cell, measure_all_calls
 from benchmarks.measure import Run
 from benchmarks.report import print_results, write
 from benchmarks.server import raise_open_files_limit, running_server
@@ -44,10 +44,10 @@ def main(
     raise_open_files_limit()
     with running_server() as server, Progress(console=console, auto_refresh=False) as progress:
         run = Run(server, rounds, quick, progress)
-        ratios = [figure for figure in figures.values() if isinstance(figure, CallRatio)]
+        ratios = [figure for figure in figures.values() if isinstance(figure, CallFigure)]
         samples = measure_all_calls(run, ratios, () if only else CHART_SUBJECTS)
         for name, figure in figures.items():
-            results[name] = figure.cells(samples) if isinstance(figure, CallRatio) else figure.cells(run)
+            results[name] = figure.cells(samples) if isinstance(figure, CallFigure) else figure.cells(run)
     for name, reason in run.missing.items():
         console.print(f"not measured: {name} ({reason})", style="yellow")
     print_results(Console(width=None if sys.stdout.isatty() else 120), results, samples)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from benchmarks.measure import LOADS, Run, Spread, measure_calls, measure_imports, ratios, spread
+from benchmarks.measure import LOADS, Run, Spread, differences, measure_calls, measure_imports, ratios, spread
 from benchmarks.payouts import measure_batch, measure_payouts, measure_queue, measure_rate, measure_submit
 
 Samples = Mapping[int, Mapping[str, Sequence[float]]]
@@ -56,15 +56,16 @@ class Cell:
 
 
 @frozen
-class CallRatio:
-    """CPU a call of one subject ÷ that of another, at each load.
+class CallFigure:
+    """CPU a call of one subject compared with that of another, at each load.
 
     Attributes:
         name: for ``--only``.
         formula: the formula, for readers.
-        over: the subject of the numerator.
-        under: the subject of the denominator.
+        over: the subject of the numerator, or of the minuend.
+        under: the subject of the denominator, or of the subtrahend.
         goals: the goal at each load.
+        compare: returns the ratio or the difference of each round.
     """
 
     name: str
@@ -72,13 +73,14 @@ class CallRatio:
     over: str
     under: str
     goals: Sequence[Goal]
+    compare: Callable[[Sequence[float], Sequence[float]], list[float]] = ratios
 
     def cells(self, samples: Samples) -> list[Cell]:
-        """Return the ratio at each load, paired by round."""
+        """Return the ratio or the difference at each load, paired by round."""
         cells: list[Cell] = []
         for load, goal in zip(LOADS, self.goals, strict=True):
             over, under = (samples.get(load, {}).get(subject) for subject in (self.over, self.under))
-            cells.append(Cell(f"{load}", spread(ratios(over, under)) if over and under else None, goal))
+            cells.append(Cell(f"{load}", spread(self.compare(over, under)) if over and under else None, goal))
         return cells
 
 
@@ -113,7 +115,7 @@ def _at_most(floors: Sequence[float], targets: Sequence[float]) -> list[Goal]:
 
 
 _PEERS = [
-    CallRatio(peer, f"calls per CPU second, `auto` ÷ {title}", peer, "auto", [Goal("≥", 2.5, 4)] * 3)
+    CallFigure(peer, f"calls per CPU second, `auto` ÷ {title}", peer, "auto", [Goal("≥", 2.5, 4)] * 3)
     for peer, title in (
         ("stripe", "stripe on aiohttp"),
         ("openai", "openai on aiohttp"),
@@ -121,12 +123,12 @@ _PEERS = [
         ("githubkit", "githubkit on httpx-aiohttp"),
     )
 ]
-FIGURES: Mapping[str, CallRatio | ProcessFigure] = {
+FIGURES: Mapping[str, CallFigure | ProcessFigure] = {
     figure.name: figure
     for figure in (
-        CallRatio("auto-httpx", "`auto` ÷ httpx", "auto", "httpx", _at_most([0.20, 0.07, 0.05], [0.16, 0.05, 0.03])),
-        CallRatio("auto-pyreqwest", "`auto` ÷ pyreqwest", "auto", "pyreqwest", _at_most([1.2] * 3, [0.9] * 3)),
-        CallRatio(
+        CallFigure("auto-httpx", "`auto` ÷ httpx", "auto", "httpx", _at_most([0.20, 0.07, 0.05], [0.16, 0.05, 0.03])),
+        CallFigure("auto-pyreqwest", "`auto` ÷ pyreqwest", "auto", "pyreqwest", _at_most([1.2] * 3, [0.9] * 3)),
+        CallFigure(
             "auto-probe",
             "`auto` ÷ a bare asyncio protocol",
             "auto",
@@ -134,14 +136,22 @@ FIGURES: Mapping[str, CallRatio | ProcessFigure] = {
             _at_most([2.8, 2.6, 2.6], [2.0] * 3),
         ),
         *_PEERS,
-        CallRatio("httpx", '`engine="httpx"` ÷ httpx', "engine httpx", "httpx", _at_most([1.1] * 3, [1.0] * 3)),
-        CallRatio("httpx2", '`engine="httpx2"` ÷ httpx2', "engine httpx2", "httpx2", _at_most([1.1] * 3, [1.0] * 3)),
-        CallRatio(
+        CallFigure("httpx", '`engine="httpx"` ÷ httpx', "engine httpx", "httpx", _at_most([1.1] * 3, [1.0] * 3)),
+        CallFigure("httpx2", '`engine="httpx2"` ÷ httpx2', "engine httpx2", "httpx2", _at_most([1.1] * 3, [1.0] * 3)),
+        CallFigure(
             "null",
             "an engine without a network ÷ stdlib json",
             "null engine",
             "stdlib json",
             _at_most([3] * 3, [2.5] * 3),
+        ),
+        CallFigure(
+            "recorder",
+            "µs of a `ShapeRecorder`: an engine without a network with it − without",
+            "null engine, recorded",
+            "null engine",
+            _at_most([15] * 3, [10] * 3),
+            differences,
         ),
         ProcessFigure(
             "import", "`import paystar_async` ÷ `import httpx`", {"CPU": Goal("≤", 0.3, 0.1)}, measure_imports
@@ -187,7 +197,7 @@ CHART_SUBJECTS = ("aiohttp", "engine aiohttp")
 """Subjects of no figure, measured in a whole run for the chart."""
 
 
-def measure_all_calls(run: Run, figures: Iterable[CallRatio], more_subjects: Sequence[str] = ()) -> Samples:
+def measure_all_calls(run: Run, figures: Iterable[CallFigure], more_subjects: Sequence[str] = ()) -> Samples:
     """Measure the subjects of the figures, and more subjects, in one interleaved run at each load."""
     names = dict.fromkeys(subject for figure in figures for subject in (figure.over, figure.under))
     names |= dict.fromkeys(more_subjects)

@@ -71,6 +71,11 @@ def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[f
     return [over / under for over, under in zip(numerators, denominators, strict=True)]
 
 
+def differences(minuends: Sequence[float], subtrahends: Sequence[float]) -> list[float]:
+    """Return the difference of each round."""
+    return [minuend - subtrahend for minuend, subtrahend in zip(minuends, subtrahends, strict=True)]
+
+
 async def run_round(call: Call, calls: int, in_flight: int) -> float:
     """Return the CPU of a call in µs, over ``calls`` calls of which ``in_flight`` run at once."""
     remaining = iter(range(calls))

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from importlib import import_module
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -53,13 +54,26 @@ class NullEngine:
 
 
 @asynccontextmanager
-async def paystar(engine: Any, url: str, in_flight: int) -> AsyncGenerator[Call]:
+async def paystar(engine: Any, url: str, in_flight: int, middleware: Sequence[Any] = ()) -> AsyncGenerator[Call]:
     """Open this SDK with all its middleware."""
     from paystar_async import Application, Paystar
 
     engine = NullEngine() if engine == "null" else engine
-    async with Paystar(Application(**APPLICATION), base_url=url, concurrency=in_flight, engine=engine) as client:
+    application = Application(**APPLICATION)
+    async with Paystar(
+        application, base_url=url, concurrency=in_flight, engine=engine, middleware=middleware
+    ) as client:
         yield lambda: client.identity.match_mobile(**PERSON)
+
+
+@asynccontextmanager
+async def recorded(url: str, in_flight: int) -> AsyncGenerator[Call]:
+    """Open this SDK without a network, with a recorder of shapes."""
+    from paystar_async.conform import ShapeRecorder
+
+    with TemporaryDirectory() as folder:
+        async with paystar("null", url, in_flight, [ShapeRecorder(f"{folder}/shapes.jsonl")]) as call:
+            yield call
 
 
 @asynccontextmanager
@@ -215,6 +229,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "engine httpx2": partial(paystar, "httpx2"),
     "engine aiohttp": partial(paystar, "aiohttp"),
     "null engine": partial(paystar, "null"),
+    "null engine, recorded": recorded,
     "stdlib json": stdlib_json,
     "asyncio probe": asyncio_probe,
     "httpx": partial(raw_httpx, "httpx"),

@@ -1,5 +1,6 @@
 """An assumption about the live service, and the verdicts on it."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from attrs import field, frozen
@@ -28,6 +29,8 @@ class Assumption:
         observed: which response shows it.
         if_wrong: what changes in this package if it is wrong.
         judge: judges one response.
+        relies_on: ids of assumptions that must be confirmed for a response that confirms this one to prove anything.
+        hidden_by: ids of assumptions that, where they do not hold, can keep this one from being observed.
     """
 
     id: str
@@ -37,3 +40,5 @@ class Assumption:
     observed: str
     if_wrong: str
     judge: Judge = field(repr=False, eq=False)
+    relies_on: Sequence[str] = field(default=(), kw_only=True)
+    hidden_by: Sequence[str] = field(default=(), kw_only=True)

@@ -65,6 +65,7 @@ BANK_ASSUMPTIONS: Sequence[Assumption] = (
         "transfers.find or wallet.find of a transfer whose last settle call was refused for its key",
         "a settlement must be looked up before it is sent again with a new key",
         by_fact("after key refusal", {"absent"}, {"found"}),
+        relies_on=("listed-soon",),
     ),
     Assumption(
         "key-expiry",
@@ -83,6 +84,7 @@ BANK_ASSUMPTIONS: Sequence[Assumption] = (
         "a key refresh; transfers.find of a new transfer; gateway.inquiry of a new payment",
         "the offset in values/dates.py changes; until then a key is refreshed too early or when it is refused",
         any_of(by_fact("zone", {"tehran"}, {"utc"}), by_fact("expiry", {"tehran"}, {"utc"})),
+        hidden_by=("key-expiry", "listed-soon"),
     ),
     Assumption(
         "refresh-rotation",
@@ -111,6 +113,7 @@ BANK_ASSUMPTIONS: Sequence[Assumption] = (
         "transfers.find or wallet.find of a transfer of a refused call",
         "a refused call of one must be looked up too",
         by_fact("after refusal", {"absent"}, {"found"}),
+        relies_on=("listed-soon",),
     ),
     Assumption(
         "batch-response",
@@ -120,6 +123,7 @@ BANK_ASSUMPTIONS: Sequence[Assumption] = (
         "transfers.settle",
         "nothing: an object, a list, numbered entries and a wrapper are read for any number of transfers",
         judges.batch_shape,
+        hidden_by=("key-refused-first",),
     ),
     Assumption(
         "repeated-track-id",
@@ -129,6 +133,8 @@ BANK_ASSUMPTIONS: Sequence[Assumption] = (
         "transfers.settle with a track_id of this process; a look-up that lists it twice",
         "nothing: no repetition is sent without a look-up",
         by_fact("repeated track_id", {"first result"}, {"another result", "paid again"}),
+        relies_on=("listed-soon", "transfer-status-words"),
+        hidden_by=("key-refused-first",),
     ),
     Assumption(
         "track-id-conflict",
@@ -138,6 +144,7 @@ BANK_ASSUMPTIONS: Sequence[Assumption] = (
         "transfers.settle with a track_id of this process and another amount",
         "nothing: the ledger refuses such a transfer before it is sent",
         by_fact("changed transfer", {"failed"}, {"not failed"}),
+        hidden_by=("key-refused-first",),
     ),
     Assumption(
         "listed-soon",
@@ -147,6 +154,7 @@ BANK_ASSUMPTIONS: Sequence[Assumption] = (
         "transfers.find and wallet.find of a transfer that was accepted more than a minute ago",
         "raise quiet_window; with resend=True a transfer could be paid twice",
         by_fact("listed", {"found"}, {"missing"}),
+        hidden_by=("key-refused-first",),
     ),
     Assumption(
         "list-order",
@@ -183,6 +191,7 @@ BANK_ASSUMPTIONS: Sequence[Assumption] = (
         "transfers.find and wallet.find by track_id",
         "a transfer is not recognised, stays unknown and needs manual review; nothing is sent again",
         by_fact("track_id", {"as sent", "stored form"}, {"other"}),
+        hidden_by=("listed-soon",),
     ),
     Assumption(
         "transfer-status-words",

@@ -4,7 +4,7 @@ Ids are remembered as hashes, in memory only. A fact is a name and a word of a c
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from attrs import define, field
 
@@ -29,6 +29,12 @@ _TEHRAN_OFFSET_SECONDS = 12_600
 _TOLERANCE_SECONDS = 120.0
 _TEN_TIMES = 10
 Facts = dict[str, str]
+
+
+@define
+class _RefusedTransfer:
+    kind: Literal["refusal", "key refusal"]
+    refused_at: float
 
 
 @define
@@ -60,7 +66,7 @@ class Comparisons:
     """
 
     clock: Clock
-    _refused: dict[int, str] = field(factory=dict[int, str], init=False)
+    _refused: dict[int, _RefusedTransfer] = field(factory=dict[int, _RefusedTransfer], init=False)
     _sent: dict[int, _SentTransfer] = field(factory=dict[int, _SentTransfer], init=False)
     _orders: dict[int, int] = field(factory=dict[int, int], init=False)
     _payments: dict[int, _CreatedPayment] = field(factory=dict[int, _CreatedPayment], init=False)
@@ -105,10 +111,12 @@ class Comparisons:
         self, transfers: Sequence[Transfer] | Sequence[WalletTransfer], value: object, error: BaseException | None
     ) -> Facts:
         if value is None:
-            kind = "key refusal" if isinstance(error, KEY_REFUSALS) else "refusal"
+            refused = _RefusedTransfer(
+                "key refusal" if isinstance(error, KEY_REFUSALS) else "refusal", self.clock.time()
+            )
             for transfer in transfers:
                 if isinstance(error, StatusError) and hash(transfer.track_id) not in self._sent:
-                    _remember(self._refused, hash(transfer.track_id), kind)
+                    _remember(self._refused, hash(transfer.track_id), refused)
                 else:
                     self._refused.pop(hash(transfer.track_id), None)
             return {}
@@ -133,7 +141,7 @@ class Comparisons:
 
     def _compare_list(self, call: FindTransfers, items: list[Any]) -> Facts:
         facts: Facts = {}
-        order = _order([text for item in items if (text := _time_text(item.extra)) is not None])
+        order = _order(_times(items))
         if order is not None:
             facts["order"] = order
         if call.limit is not None and items:
@@ -147,9 +155,9 @@ class Comparisons:
 
     def _compare_lookup(self, track_id: str, account: str, items: list[Any]) -> Facts:
         facts: Facts = {}
-        refusal = self._refused.get(hash(track_id))
-        if refusal is not None:
-            facts[f"after {refusal}"] = "found" if items else "absent"
+        refused = self._refused.get(hash(track_id))
+        if refused is not None and (items or self._is_listed_by_now(refused.refused_at)):
+            facts[f"after {refused.kind}"] = "found" if items else "absent"
         for item in items:
             stored_form = f"{account}*{track_id}*"
             is_stored_form = isinstance(item.track_id, str) and item.track_id.startswith(stored_form)
@@ -158,11 +166,15 @@ class Comparisons:
         if len({item.hashid for item in items if item.status in ("success", "pending")}) > 1:
             facts["repeated track_id"] = "paid again"
         sent = self._sent.get(hash(track_id))
-        if sent is not None and self.clock.time() - sent.sent_at > LISTED_SECONDS:
+        if sent is not None and self._is_listed_by_now(sent.sent_at):
             facts["listed"] = "found" if items else "missing"
         if sent is not None and items and (zone := self._zone(_time_text(items[0].extra), sent.sent_at)):
             facts["zone"] = zone
         return facts
+
+    def _is_listed_by_now(self, since: float) -> bool:
+        """Return True if a transfer that was accepted at a time is listed, if the service lists it as assumed."""
+        return self.clock.time() - since > LISTED_SECONDS
 
     def _compare_order(self, call: CreatePayment, value: object, error: BaseException | None) -> Facts:
         facts: Facts = {}
@@ -238,7 +250,18 @@ def _ratio(reported: int, amount: int) -> str:
 
 def _time_text(extra: Mapping[str, object]) -> str | None:
     """Return the first date and time of an item's further fields, as text."""
-    return next((text for text in extra.values() if isinstance(text, str) and parse_tehran(text)), None)
+    name = _time_field(extra)
+    return None if name is None else str(extra[name])
+
+
+def _time_field(extra: Mapping[str, object]) -> str | None:
+    return next((name for name, text in extra.items() if parse_tehran(text)), None)
+
+
+def _times(items: Sequence[Any]) -> list[str]:
+    """Return the dates and times of a list's items, as texts; which field has them, the first items show."""
+    name = next((name for item in items[:3] if (name := _time_field(item.extra)) is not None), None)
+    return [text for item in items if isinstance(text := item.extra.get(name), str)]
 
 
 def _order(times: list[str]) -> str | None:

@@ -220,15 +220,22 @@ def _has_order(call: BankCall) -> bool:
     return any(payment.request.order_id == call.raw.get("order_id") for payment in call.payments.newest())
 
 
-def _change_payment_amount(change: Callable[[int], int]) -> Deviation:
-    return _change_data(
-        ("gateway.create", "gateway.inquiry"),
-        lambda _, data: data | {"payment_amount": change(data["payment_amount"])},
-    )
+def _lower_payment_amount(_: BankCall, data: dict[str, Any]) -> dict[str, Any]:
+    return data | {"payment_amount": data["payment_amount"] - 100}
+
+
+def _raise_payment_amount(call: BankCall, data: dict[str, Any]) -> dict[str, Any]:
+    if call.endpoint.id == "gateway.inquiry":
+        # An amount that another deviation lowered stays: an inquiry shows that one, and a creation this one.
+        payment = call.payments.find(call.raw["ref_num"])
+        if data["payment_amount"] < payment.request.amount:
+            return data
+    return data | {"payment_amount": data["payment_amount"] * 100}
 
 
 _FIND = ("transfers.find", "wallet.find")
 _SETTLE = ("transfers.settle",)
+_PAYMENT_AMOUNT = ("gateway.create", "gateway.inquiry")
 _MATCH = ("identity.match_mobile", "identity.match_card", "identity.match_iban")
 _REFRESH = ("keys.refresh_application_key", "keys.refresh_wallet_key", "keys.refresh_inquiry_key")
 
@@ -284,8 +291,8 @@ DEVIATIONS: Mapping[str, Deviation | Mapping[str, Any]] = {
     "repeated-order-id": _refuse(("gateway.create",), _has_order, lambda: Refusal(INVALID_REQUEST)),
     "bad-sign-status": _change_status(INVALID_REQUEST, _VERIFICATION_FAILED, needs="sign"),
     "price-without-fee": {"price_fee": 10_000},
-    "payer-fee": _change_payment_amount(lambda amount: amount - 100),
-    "payer-fee-limit": _change_payment_amount(lambda amount: amount * 10),
+    "payer-fee": _change_data(_PAYMENT_AMOUNT, _lower_payment_amount),
+    "payer-fee-limit": _change_data(_PAYMENT_AMOUNT, _raise_payment_amount),
     "second-verify": _change_status(ALREADY_VERIFIED, _VERIFICATION_FAILED),
     "unsigned-inquiry": _refuse(
         ("gateway.inquiry",), lambda call: not call.raw.get("sign"), lambda: Refusal(INVALID_REQUEST)

@@ -212,8 +212,8 @@ class TransferLedger(Generic[AnyTransfer]):
         return first is None or (self._settings.repeats_execute and first.transfer == transfer)
 
     def _find_same(self, transfer: AnyTransfer) -> LedgerEntry[AnyTransfer] | None:
-        first = self._by_track_id[transfer.track_id][0]
-        return first if first.transfer == transfer else None
+        newest = self._by_track_id[transfer.track_id][-1]
+        return newest if newest.transfer == transfer else None
 
     def _debit(self, debits: Iterable[tuple[str, int]]) -> None:
         totals: Counter[str] = Counter()

@@ -7,7 +7,7 @@ becomes an ellipsis, and a text becomes the name of its form. A shape can theref
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
@@ -123,8 +123,23 @@ def _object_shape(value: Mapping[str, object], depth: int) -> str:
 
 
 def _list_shape(items: list[object], name: str, depth: int) -> str:
-    shapes = {shape_of(item, name, depth + 1): None for item in items[:MAX_ITEMS]}
+    shapes = {shape_of(item, name, depth + 1): None for item in _different(items[:MAX_ITEMS])}
     return f"[{next(iter(shapes)) if len(shapes) == 1 else _merge_texts(shapes) if shapes else ''}]"
+
+
+def _different(items: list[object]) -> Collection[object]:
+    """Return the entries of a list, of objects with the same names, types and status only the first.
+
+    A call would pay for each transfer of a long list; those differ in lengths and forms of texts at most.
+    """
+    if len(items) < 2 or not all(type(item) is dict for item in items):
+        return items
+    different: dict[tuple[object, ...], object] = {}
+    for item in cast("list[dict[str, object]]", items):
+        status = item.get("status")
+        key = tuple(item), tuple(map(type, item.values())), status if type(status) is str else None
+        different.setdefault(key, item)
+    return different.values()
 
 
 @lru_cache(maxsize=1024)

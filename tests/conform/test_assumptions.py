@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from paystar_async.conform.assumption import Assumption, Verdict
-from paystar_async.conform.assumptions import ASSUMPTIONS, BY_ASSUMPTION, judge_observations
+from paystar_async.conform.assumptions import ASSUMPTIONS, BY_ASSUMPTION, Finding, judge_observations
 from paystar_async.endpoint import Observation
 
 PACKAGE = Path(__file__).parents[2] / "paystar_async"
@@ -63,6 +63,12 @@ def test_assumption_names_existing_modules(assumption: Assumption) -> None:
     assert [path for path in named if not (PACKAGE / path).is_file()] == []
 
 
+@pytest.mark.parametrize("assumption", ASSUMPTIONS, ids=lambda assumption: assumption.id)
+def test_assumption_is_related_to_others_of_the_register(assumption: Assumption) -> None:
+    related = {*assumption.relies_on, *assumption.hidden_by}
+    assert related <= set(BY_ASSUMPTION) - {assumption.id}
+
+
 def observation(**changes: object) -> Observation:
     values: dict[str, object] = {
         "endpoint": "gateway.inquiry",
@@ -79,6 +85,10 @@ def verdicts(*observations: Observation) -> dict[str, Verdict]:
     return {finding.assumption.id: finding.verdict for finding in judge_observations(observations)}
 
 
+def finding_of(assumption: str, *observations: Observation) -> Finding:
+    return next(item for item in judge_observations(observations) if item.assumption.id == assumption)
+
+
 def test_judge_observations_without_any_observes_nothing() -> None:
     assert set(verdicts().values()) == {Verdict.NOT_OBSERVED}
 
@@ -90,3 +100,44 @@ def test_judge_observations_lets_a_contradiction_outweigh() -> None:
         assert verdicts(*observations)["unauthenticated-http"] is Verdict.CONTRADICTED
         finding = next(item for item in judge_observations(observations) if item.verdict is Verdict.CONTRADICTED)
         assert [item.http_status for item in finding.contradictions] == [403]
+
+
+def with_fact(name: str, fact: str) -> Observation:
+    return observation(endpoint="transfers.find", http_status=200, status="ok", facts={name: fact})
+
+
+ABSENT, LISTED, MISSING = (
+    with_fact("after refusal", "absent"),
+    with_fact("listed", "found"),
+    with_fact("listed", "missing"),
+)
+
+
+@pytest.mark.parametrize(
+    ("observations", "verdict", "hidden_by"),
+    [
+        ([ABSENT], Verdict.NOT_OBSERVED, {"listed-soon": Verdict.NOT_OBSERVED}),
+        ([ABSENT, LISTED], Verdict.CONFIRMED, {}),
+        ([ABSENT, LISTED, MISSING], Verdict.NOT_OBSERVED, {"listed-soon": Verdict.CONTRADICTED}),
+        ([MISSING], Verdict.NOT_OBSERVED, {"listed-soon": Verdict.CONTRADICTED}),
+        ([LISTED], Verdict.NOT_OBSERVED, {}),
+        ([MISSING, with_fact("after refusal", "found")], Verdict.CONTRADICTED, {}),
+    ],
+)
+def test_judge_observations_confirms_on_confirmed_ground(
+    observations: list[Observation], verdict: Verdict, hidden_by: dict[str, Verdict]
+) -> None:
+    finding = finding_of("refusal-before-execution", *observations)
+    assert (finding.verdict, finding.hidden_by) == (verdict, hidden_by)
+
+
+@pytest.mark.parametrize(
+    ("fact", "contradicted", "other"),
+    [("ten times", "payer-fee-limit", "payer-fee"), ("less", "payer-fee", "payer-fee-limit")],
+)
+def test_payment_amount_that_contradicts_one_confirms_no_other(fact: str, contradicted: str, other: str) -> None:
+    response = with_fact("payment_amount", fact)
+    assert finding_of(contradicted, response).verdict is Verdict.CONTRADICTED
+    finding = finding_of(other, response)
+    assert (finding.verdict, finding.hidden_by) == (Verdict.NOT_OBSERVED, {contradicted: Verdict.CONTRADICTED})
+    assert finding_of(other, response, with_fact("payment_amount", "equal")).verdict is Verdict.CONFIRMED

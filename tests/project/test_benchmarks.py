@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
-from benchmarks.figures import FIGURES, CallRatio, Cell, Goal, ProcessFigure
+from benchmarks.figures import FIGURES, CallFigure, Cell, Goal, ProcessFigure
 from benchmarks.measure import LOADS, Run, Spread, measure_calls, ratios, run_round, spread
 from benchmarks.payouts import Paid
 from benchmarks.report import INTRODUCTION, write
@@ -52,6 +52,15 @@ def test_ratios_busy_round_cancels_out() -> None:
     assert ratios([10, 40, 12], [20, 80, 24]) == [0.5, 0.5, 0.5]
 
 
+def test_recorder_figure_is_difference_of_each_round() -> None:
+    recorder = FIGURES["recorder"]
+    assert isinstance(recorder, CallFigure)
+
+    cells = recorder.cells({1: {"null engine, recorded": [30, 52, 29], "null engine": [18, 40, 19]}})
+
+    assert (cells[0].at, cells[0].spread, cells[0].verdict) == ("1", Spread(12, 11, 12), "floor")
+
+
 @pytest.mark.parametrize(
     ("values", "expected"), [([3.0, 1.0, 2.0, 5.0, 4.0], Spread(3, 2, 4)), ([7.0], Spread(7, 7, 7))]
 )
@@ -76,7 +85,7 @@ def test_goal_verdict_compares_with_bounds(goal: Goal, value: float, verdict: st
 
 def test_call_ratio_divides_subjects_at_each_load() -> None:
     stripe = FIGURES["stripe"]
-    assert isinstance(stripe, CallRatio)
+    assert isinstance(stripe, CallFigure)
 
     cells = stripe.cells({16: {"stripe": [300, 900], "auto": [100, 300]}, 100: {"auto": [100]}})
 
@@ -98,7 +107,7 @@ def test_process_figure_failure_is_named(run: Run) -> None:
 
 
 def test_figures_name_known_subjects_and_all_loads() -> None:
-    call_ratios = [figure for figure in FIGURES.values() if isinstance(figure, CallRatio)]
+    call_ratios = [figure for figure in FIGURES.values() if isinstance(figure, CallFigure)]
 
     assert call_ratios
     for figure in call_ratios:

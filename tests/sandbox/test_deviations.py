@@ -1,6 +1,6 @@
 """Each deviation: conform names its assumption and no other, and payouts and payments stay correct in that sandbox."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from paystar_async import Callback, Paystar
 from paystar_async.cli.conform.run import ConformRun, RunOptions
 from paystar_async.conform import ShapeRecorder
 from paystar_async.conform.assumption import Verdict
-from paystar_async.conform.assumptions import ASSUMPTIONS, judge_observations
+from paystar_async.conform.assumptions import ASSUMPTIONS, Finding, judge_observations
 from paystar_async.conform.recorder import read_observations
 from paystar_async.errors import ConfigurationError, PaystarError
 from paystar_async.payments import Payment
@@ -120,21 +120,23 @@ async def make_direct_calls(world: World) -> None:
             await paystar.transfers.find(limit=limit, skip=skip)
 
 
-async def contradicted(world: World, folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Return the assumptions that the responses of the world, and those of conform's own requests, contradict."""
+async def judge(world: World, folder: Path, monkeypatch: pytest.MonkeyPatch, *, create: bool = True) -> list[Finding]:
+    """Return the findings from the responses of the world, and from those of conform's own requests."""
     for name, value in client_environment(world.sandbox, "http://127.0.0.1:1/api", str(folder / "unused.db")):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PAYSTAR_KEYS", str(folder / "keys.db"))
     options = RunOptions(
-        record=folder / "active.jsonl", interval=0, refresh=True, create=True, callback=CALLBACK, subject={}
+        record=folder / "active.jsonl", interval=0, refresh=True, create=create, callback=CALLBACK, subject={}
     )
     run = ConformRun(options, engine=world.sandbox.engine())
     await run.run()
     passive = folder / "passive.jsonl"
     observations = [*(read_observations(passive)[0] if passive.exists() else ()), *run.observations]
-    return {
-        finding.assumption.id for finding in judge_observations(observations) if finding.verdict is Verdict.CONTRADICTED
-    }
+    return judge_observations(observations)
+
+
+def contradicted(findings: Iterable[Finding]) -> set[str]:
+    return {finding.assumption.id for finding in findings if finding.verdict is Verdict.CONTRADICTED}
 
 
 def assert_no_money_is_lost_or_repeated(world: World) -> None:
@@ -162,7 +164,7 @@ async def test_deviation_is_named_and_costs_no_money(
         await pay_out(world)
         await take_payment(world)
         await make_direct_calls(world)
-        names = await contradicted(world, tmp_path, monkeypatch)
+        names = contradicted(await judge(world, tmp_path, monkeypatch))
         assert_no_money_is_lost_or_repeated(world)
     assert names == ({assumption} if assumption else set())
 
@@ -182,7 +184,80 @@ async def test_deviations_together_are_all_named(
     async with open_world(None, tmp_path) as world:
         for assumption in assumptions:
             world.sandbox.break_assumption(assumption)
-        assert await contradicted(world, tmp_path, monkeypatch) == set(TOGETHER)
+        assert contradicted(await judge(world, tmp_path, monkeypatch)) == set(TOGETHER)
+
+
+@asynccontextmanager
+async def open_broken_world(assumptions: Iterable[str], folder: Path) -> AsyncGenerator[World]:
+    """Open a world in which several assumptions do not hold, after all its payouts, payments and calls."""
+    async with open_world(None, folder) as world:
+        for assumption in assumptions:
+            world.sandbox.break_assumption(assumption)
+        await pay_out(world)
+        await take_payment(world)
+        await make_direct_calls(world)
+        yield world
+
+
+HIDING = (
+    ("key-refused-first", "track-id-conflict"),
+    ("key-refused-first", "batch-response"),
+    ("key-refused-first", "wallet-settled-fields"),
+    ("key-refused-first", "wallet-fee"),
+    ("listed-soon", "refusal-before-execution"),
+    ("listed-soon", "track-id-form"),
+    ("withdraw-type", "wallet-fee"),
+    ("withdraw-type", "wallet-settled-fields"),
+    ("wallet-settled-fields", "wallet-fee"),
+)
+"""Of all pairs, those of which one hides the other even from a program that makes every call."""
+
+
+@pytest.mark.parametrize(("hiding", "hidden"), HIDING)
+async def test_hidden_deviation_is_not_confirmed_and_says_why(
+    hiding: str, hidden: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_broken_world((hiding, hidden), tmp_path) as world:
+        findings = await judge(world, tmp_path, monkeypatch)
+    (finding,) = [finding for finding in findings if finding.assumption.id == hidden]
+    assert contradicted(findings) == {hiding}
+    assert (finding.verdict, finding.hidden_by) == (Verdict.NOT_OBSERVED, {hiding: Verdict.CONTRADICTED})
+
+
+NAMED_PAIRS = (
+    ("payer-fee", "payer-fee-limit"),
+    ("key-expiry", "date-zone"),
+    ("repeated-track-id", "transfer-status-words"),
+    ("repeated-track-id", "listed-soon"),
+)
+
+
+@pytest.mark.parametrize("pair", NAMED_PAIRS, ids="+".join)
+async def test_deviations_of_related_facts_are_both_named(
+    pair: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_broken_world(pair, tmp_path) as world:
+        assert contradicted(await judge(world, tmp_path, monkeypatch)) == set(pair)
+
+
+async def test_date_zone_is_hidden_by_key_expiry_without_create(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_world("key-expiry", tmp_path) as world:
+        world.sandbox.break_assumption("date-zone")
+        findings = await judge(world, tmp_path, monkeypatch, create=False)
+    (finding,) = [finding for finding in findings if finding.assumption.id == "date-zone"]
+    assert contradicted(findings) == {"key-expiry"}
+    assert (finding.verdict, finding.hidden_by) == (Verdict.NOT_OBSERVED, {"key-expiry": Verdict.CONTRADICTED})
+
+
+async def test_refusal_that_nothing_lists_confirms_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no transfer is accepted and none is listed, an absent transfer does not prove that it was not executed."""
+    async with open_broken_world(("key-refused-first", "listed-soon"), tmp_path) as world:
+        findings = await judge(world, tmp_path, monkeypatch)
+    (finding,) = [finding for finding in findings if finding.assumption.id == "key-refused-first"]
+    assert contradicted(findings) == set()
+    assert (finding.verdict, finding.hidden_by) == (Verdict.NOT_OBSERVED, {"listed-soon": Verdict.NOT_OBSERVED})
 
 
 @pytest.mark.parametrize("text", ["list-order", "list-order=", "list-order=x", "absent=other", "=other", ""])

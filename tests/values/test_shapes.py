@@ -134,3 +134,24 @@ MERGED: list[tuple[list[Any], Any]] = [
 @pytest.mark.parametrize(("shapes", "merged"), MERGED)
 def test_merge_shapes_covers_alternatives(shapes: list[Any], merged: Any) -> None:
     assert merge_shapes(shapes) == merged
+
+
+def test_shape_of_list_shows_each_kind_of_entry() -> None:
+    paid = {"status": "success", "amount": 1, "hashid": "a1"}
+    others = [
+        paid | {"status": "done"},
+        paid | {"hashid": None},
+        {"status": "failed", "error": "x"},
+        paid | {"status": []},
+    ]
+    assert shape([paid, *[paid] * 10, *others, 5, "x"]) == shape([paid, *others, 5, "x"])
+    entry = shape([paid, paid, *others])[0]
+    assert entry["hashid"] == "absent|null|text:id:1-4"
+    assert entry["error"] == "absent|text:letters:1-4"
+    assert shape([paid, *others[:3]])[0]["status"] == "word:known|word:other"
+
+
+def test_shape_of_list_shows_first_of_entries_of_one_kind() -> None:
+    first, second = {"status": "success", "ref_code": "1"}, {"status": "success", "ref_code": "x-y"}
+    assert shape([first, second]) == shape([first])
+    assert shape([first, second | {"status": "pending"}])[0]["ref_code"] == "text:digits:1-4|text:id:1-4"

@@ -25,7 +25,10 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     for finding in _in_order(findings):
         assumption = finding.assumption
         verdict = Text(str(finding.verdict), _STYLES[finding.verdict])
-        table.add_row(assumption.id, verdict, assumption.evidence, assumption.sentence)
+        sentence = Text(assumption.sentence)
+        if finding.hidden_by:
+            sentence.append(f"\n{_hidden_by(finding)}", "dim")
+        table.add_row(assumption.id, verdict, assumption.evidence, sentence)
     return table
 
 
@@ -60,6 +63,7 @@ def report_json(findings: Sequence[Finding], *, responses: int, unreadable: int)
                 "matters": finding.assumption.matters,
                 "observed_in": finding.assumption.observed,
                 "if_wrong": finding.assumption.if_wrong,
+                "hidden_by": {name: str(verdict) for name, verdict in finding.hidden_by.items()},
                 "contradictions": [_to_json(observation) for observation in _distinct(finding)],
             }
             for finding in _in_order(findings)
@@ -91,7 +95,12 @@ def _markdown_lines(findings: Sequence[Finding], responses: int) -> Iterator[str
                 yield from _observation_lines(observation)
     yield from ("", "## All assumptions", "", "| assumption | verdict | evidence |", "|---|---|---|")
     for finding in _in_order(findings):
-        yield f"| {finding.assumption.id} | {finding.verdict} | {finding.assumption.evidence} |"
+        verdict = f"{finding.verdict}: {_hidden_by(finding)}" if finding.hidden_by else finding.verdict
+        yield f"| {finding.assumption.id} | {verdict} | {finding.assumption.evidence} |"
+
+
+def _hidden_by(finding: Finding) -> str:
+    return "may be hidden by " + ", ".join(f"{name} ({verdict})" for name, verdict in finding.hidden_by.items())
 
 
 def _observation_lines(observation: Observation) -> Iterator[str]:
