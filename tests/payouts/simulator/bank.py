@@ -311,6 +311,17 @@ class Bank:
         track_id = execution.track_id
         return f"h-{track_id}-{self.executed[track_id].index(execution)}"
 
+    def statement(self, track_id: str) -> Literal["success", "failed"] | None:
+        """Return what the statement of the account says of a transfer; None while it may still change."""
+        now = self.world.now
+        executions = self.executed[track_id]
+        sent = [request.at for request in self.requests if track_id in request.track_ids]
+        if sent and now < max(sent) + self.world.fault_rates.max_delay_seconds + QUIET_SECONDS:
+            return None
+        if any(now < execution.decided_at for execution in executions):
+            return None
+        return "success" if any(execution.status(now) == "success" for execution in executions) else "failed"
+
     def _contradiction(self, entry: dict[str, object]) -> dict[str, object]:
         self.contradicted.add(own_track_id(str(entry["track_id"])))
         return {**entry, "status": "failed" if entry["status"] != "failed" else "success"}

@@ -8,6 +8,8 @@ from paystar_async.payouts.classify import AnyTransfer
 from tests.payouts.simulator.bank import POISON
 from tests.payouts.simulator.world import World
 
+DEPOSITS = "0100000000001", "0100000000002"
+
 
 def draw_batches(rng: random.Random, world: World, *, wallet: bool) -> dict[str, list[AnyTransfer]]:
     """Return the batches of a seed, of which two may share transfers."""
@@ -30,7 +32,7 @@ def _value(rng: random.Random, world: World, track_id: str, *, wallet: bool) -> 
         )
     return Transfer(
         amount=amount,
-        deposit=rng.choice(("0100000000001", "0100000000002")),
+        deposit=rng.choice(DEPOSITS),
         destination_account="0200000000002",
         destination_firstname="Ali",
         destination_lastname=name,

@@ -15,6 +15,12 @@ from tests.payouts.simulator.world import QUIET_SECONDS, SPACING_SECONDS, Host, 
 Event = tuple[str, int, str | None, str]
 """track_id, version, state before and state after."""
 RECORDING_SECONDS = 10.0
+_PAUSED = """
+SELECT 1 FROM paystar_payout_transfers t
+JOIN paystar_payout_chunks c ON c.chunk_id = t.chunk_id
+JOIN paystar_payout_holds h ON h.product = c.product AND h.account = c.account AND h.deposit IN ('', c.deposit)
+WHERE t.track_id = :track_id AND h.paused = 1
+"""
 
 
 @define(eq=False)
@@ -28,6 +34,7 @@ class InvariantChecker:
         events: the committed events, in order.
         intent_counts: the number of committed intents of each transfer, lost commits included.
         reset_times: when the store lost commits.
+        decided: the transfers that the operator decided, with his verdicts.
     """
 
     world: World
@@ -37,6 +44,7 @@ class InvariantChecker:
     events: list[Event] = field(factory=list[Event])
     intent_counts: defaultdict[str, int] = field(factory=lambda: defaultdict[str, int](int))
     reset_times: list[float] = field(factory=list[float])
+    decided: set[tuple[str, str]] = field(factory=set[tuple[str, str]])
 
     def on_commit(self) -> None:
         """Check that every changed state has an event and is an allowed transition."""
@@ -82,6 +90,8 @@ class InvariantChecker:
     def _check_transition(self, track_id: str, after: TransferState) -> None:
         if after is TransferState.SENDING:
             self.intent_counts[track_id] += 1
+            if self.store.rows(_PAUSED, track_id=track_id):
+                self.world.add_violation(f"{track_id} is sent from an account that is paused")
             sender = self.store.committer
             if sender is not None and sender.origin != self.store.origin:
                 self.world.add_violation(f"{sender.name} sends {track_id} from a store that has failed over since")
@@ -154,14 +164,16 @@ class InvariantChecker:
                 # A later reversal is found by reconcile.
                 good = any(not execution.fails and execution.decided_at <= world.now for execution in executions)
             case TransferState.FAILED:
-                refused = bool(self.bank.refused[track_id]) and not executions
-                good = refused or statuses == {"failed"}
+                unpaid = bool(self.bank.refused[track_id]) or (track_id, "failed") in self.decided
+                good = (unpaid and not executions) or statuses == {"failed"}
             case TransferState.REVERSED:
                 good = statuses == {"failed"}
             case TransferState.NEEDS_REVIEW:
                 # Only if the bank did not list the transfer, contradicted itself, or reversed the transfer early.
                 taken_back = any(execution.reversed_at <= world.now for execution in executions)
-                good = track_id in self.bank.contradicted or taken_back or not listed
+                # After a resend, one failed attempt, or a record that was lost since, proves nothing of the other.
+                resent = (track_id, "resend") in self.decided
+                good = track_id in self.bank.contradicted or taken_back or resent or not listed
             case _:
                 good = False
         if not good:

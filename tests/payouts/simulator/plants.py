@@ -16,6 +16,7 @@ from paystar_async.payouts import decisions, worker
 from paystar_async.payouts.channels import PayoutChannel
 from paystar_async.payouts.classify import AnyTransfer, Classification, Verdict, classify
 from paystar_async.payouts.identity import LedgerIdentity
+from paystar_async.payouts.ledger import leases
 from paystar_async.payouts.ledger.leases import ChunkSnapshot, NotDue
 from paystar_async.payouts.ledger.updates import StoredTransfer, Transition
 from paystar_async.payouts.models import Policy, TransferState
@@ -194,6 +195,14 @@ def failed_look_up_means_not_found() -> Generator[None]:
 
 
 @contextmanager
+def pause_is_ignored() -> Generator[None]:
+    """Send from an account that the operator has paused."""
+    acquire = leases.ACQUIRE_SEND_LEASE.replace("paused <> 0", "paused <> paused")
+    with patch.object(leases, "ACQUIRE_SEND_LEASE", acquire):
+        yield
+
+
+@contextmanager
 def no_high_water_mark() -> Generator[None]:
     """Accept a ledger that is older than it was."""
 
@@ -235,6 +244,7 @@ PLANTED_BUGS: Sequence[PlantedBug] = (
     stray_error_means_not_sent,
     no_look_before_send,
     failed_look_up_means_not_found,
+    pause_is_ignored,
     no_high_water_mark,
     no_origin,
 )

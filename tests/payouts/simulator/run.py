@@ -13,21 +13,23 @@ from unittest.mock import patch
 import anyio
 from attrs import define, evolve, field, frozen
 
-from paystar_async import Application, Paystar, Wallet, client
+from paystar_async import Application, Paystar, Wallet
+from paystar_async.client import client
 from paystar_async.errors import PaystarError
 from paystar_async.middleware.retry import RetryMiddleware
 from paystar_async.payouts.channels import BankTransferChannel as BankProduct
 from paystar_async.payouts.channels import WalletChannel
 from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.dispatcher import DueQueue
-from paystar_async.payouts.ledger import queries, updates
+from paystar_async.payouts.ledger import observations, queries, updates
 from paystar_async.payouts.ledger.insert import insert_batch
+from paystar_async.payouts.ledger.observations import Resolution
 from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import LookBeforeSend, Policy
 from paystar_async.payouts.worker import ChunkWorker
 from paystar_async.runtime.tasks import BackgroundTasks
 from tests.payouts.simulator.bank import HASHID, Bank, Repeats
-from tests.payouts.simulator.batches import draw_batches, each
+from tests.payouts.simulator.batches import DEPOSITS, draw_batches, each
 from tests.payouts.simulator.engine import SimEngine
 from tests.payouts.simulator.faulty_middleware import FaultyMiddleware
 from tests.payouts.simulator.invariants import InvariantChecker
@@ -79,6 +81,7 @@ class Simulation:
     policy: Policy
     batches: dict[str, list[AnyTransfer]]
     machines: list[Machine]
+    operator_rng: random.Random
     hosts: list[Host] = field(factory=list[Host])
     started: int = 0
     submitted: set[str] = field(factory=set[str])
@@ -231,22 +234,55 @@ class Simulation:
                     task.cancel()
 
     async def run_operator(self) -> None:
-        """Look at the holds now and then, refill the accounts, and resume."""
+        """Look at the holds now and then, refill the accounts, and resume; in some seeds give other commands too."""
+        rng = self.operator_rng
+        command_rate = rng.choice((0.0, 0.0, 1.0))
         clock = HostClock(self.world, self.machines[0])
         host = Host(world=self.world, name="operator", clock=clock, on_death=lambda _: None, is_immune=True)
         self.hosts.append(host)
         _, ledger, channel = self._create_worker(host)
         while True:
             await asyncio.sleep(LOOK_INTERVAL_SECONDS * 10 * (0.5 + self.world.rng.random()))
-            if self.checker.is_settled():
-                continue
             if ledger.identity.failure is not None:
                 _, ledger, channel = self._create_worker(host)
+            if rng.random() < command_rate and not self.world.is_fault_free:
+                with suppress(PaystarError):
+                    await self._command(rng, ledger, channel)
+            if self.checker.is_settled():
+                continue
             with suppress(PaystarError):
                 if any(hold.is_active for hold in await queries.holds(ledger, channel.name, channel.account)):
                     self.bank.refill()
                     self.world.note("operator resumes")
                     await updates.resume(ledger, channel.name, channel.account)
+
+    async def _command(self, rng: random.Random, ledger: LedgerDatabase, channel: BankProduct | WalletChannel) -> None:
+        """Pause and resume an account, or decide transfers by the bank's statement, while processes run."""
+        deposit = rng.choice(["", *DEPOSITS]) if channel.name == "bank" else ""
+        if rng.random() < 0.5:
+            self.world.note(f"operator pauses {deposit or 'everything'}")
+            await updates.pause(ledger, channel.name, channel.account, deposit)
+            await asyncio.sleep(rng.choice((0.1, 60.0, 3 * LOOK_INTERVAL_SECONDS)))
+            self.world.note(f"operator resumes {deposit or 'everything'}")
+            await updates.resume(ledger, channel.name, channel.account, deposit or None)
+            return
+        for record in await queries.review(ledger, channel.name, channel.account, 3):
+            verdict = self.bank.statement(record.track_id)
+            if verdict is None:
+                continue
+            verdict = rng.choice(("failed", "resend")) if verdict == "failed" else verdict
+            self.checker.decided.add((record.track_id, verdict))
+            self.world.note(f"operator decides {record.track_id}: {verdict}")
+            # Two operators at once: one decision is recorded.
+            await asyncio.gather(
+                *(self._resolve(ledger, channel, record.track_id, verdict) for _ in range(rng.randint(1, 2)))
+            )
+
+    async def _resolve(
+        self, ledger: LedgerDatabase, channel: BankProduct | WalletChannel, track_id: str, verdict: Resolution
+    ) -> None:
+        with suppress(PaystarError):
+            await observations.resolve(ledger, channel.name, channel.account, track_id, verdict)
 
     async def jump_clocks(self) -> None:
         """Sometimes set a wall clock."""
@@ -345,6 +381,7 @@ async def _run_seed(seed: int) -> SeedResult:
         ),
         batches=draw_batches(rng, world, wallet=wallet),
         machines=machines,
+        operator_rng=random.Random(f"{seed}:operator"),
     )
     bank.on_response, store.on_commit = simulation.on_response, simulation.on_commit
     simulation.losses = RecordLosses(

@@ -28,7 +28,9 @@ FAULTS = {
     "repeats a call",
     "raises after a call",
     "will wait",
-    "resumes",
+    "operator resumes",
+    "operator pauses",
+    "operator decides",
 }
 
 
@@ -60,6 +62,7 @@ def test_simulator_injects_every_fault(stories: list[SeedResult]) -> None:
         "not_accepted -> planned",
         "not_accepted -> needs_review",
         "not_accepted -> paused_funds",
+        "needs_review -> planned",
         "planned -> success",
         "pending -> success",
     }
