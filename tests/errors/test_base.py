@@ -23,39 +23,10 @@ from paystar_async.errors import (
     StatusError,
     StorageError,
     TrackIdConflict,
-    http_may_have_executed,
-    status_class,
 )
 
 # Status → class and ``executed`` of a transfer that ended so. Callers branch on these names.
-STATUSES: dict[int | str, tuple[str, str]] = {
-    0: ("ServerFault", "maybe"),
-    2: ("ApplicationNotFound", "no"),
-    3: ("ApplicationInactive", "no"),
-    4: ("InvalidToken", "no"),
-    5: ("ExpiredToken", "no"),
-    6: ("WrongAccessPassword", "no"),
-    7: ("IpNotAllowed", "no"),
-    8: ("ServiceDisabled", "no"),
-    9: ("InsufficientBalance", "no"),
-    10: ("InvalidInput", "no"),
-    11: ("UpstreamError", "maybe"),
-    12: ("SettingsMissing", "no"),
-    13: ("InvalidRefreshToken", "no"),
-    -1: ("InvalidRequest", "no"),
-    -2: ("GatewayInactive", "no"),
-    -3: ("TokenUsed", "no"),
-    -4: ("AboveCeiling", "no"),
-    -5: ("UnknownRefNum", "no"),
-    -6: ("AlreadyVerified", "no"),
-    -7: ("ParameterMismatch", "no"),
-    -8: ("NotVerifiable", "no"),
-    -9: ("VerificationFailed", "no"),
-    -16: ("FeeWalletShort", "no"),
-    -98: ("PaymentFailed", "no"),
-    -99: ("GatewayFault", "maybe"),
-    "unauthenticated": ("Unauthenticated", "no"),
-}
+
 
 EXAMPLES: list[PaystarError] = [
     PaystarError("a fault", executed="maybe", hint="check the status"),
@@ -70,6 +41,8 @@ EXAMPLES: list[PaystarError] = [
     StatusError(99, "پیام", endpoint="transfers.settle", fields={"amount": ["too low"]}, http_status=400),
     *(kind(status, "x", executed="maybe") for status, kind in BY_STATUS.items()),
 ]
+
+
 each = pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 
 
@@ -128,45 +101,9 @@ def test_error_classes_have_documented_bases() -> None:
         assert kind.__bases__ == ((GatewayError,) if gateway else (StatusError,))
 
 
-def test_status_classes_and_executed_match_table() -> None:
-    assert {status: (kind.__name__, kind.executed) for status, kind in BY_STATUS.items()} == STATUSES
-
-
 def test_errors_package_exports_every_class() -> None:
     names = {kind.__name__ for kind in BY_STATUS.values()} | {type(error).__name__ for error in EXAMPLES}
     assert not [name for name in names | {"GatewayError", "Executed"} if not hasattr(errors, name)]
-
-
-@pytest.mark.parametrize("status", BY_STATUS)
-def test_status_class_has_docstring_and_hint(status: int | str) -> None:
-    kind = BY_STATUS[status]
-    docstring = kind.__doc__ or ""
-
-    assert docstring.strip("`").startswith(str(status)), "the docstring begins with the status"
-    assert docstring.endswith(".")
-    assert len(kind.hint) > 10
-    assert kind("?" if isinstance(status, str) else status, "m").hint == kind.hint
-
-
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (-100, "StatusError"),
-        (-101, "InvalidRequest"),
-        (-116, "FeeWalletShort"),
-        (-198, "PaymentFailed"),
-        (-199, "GatewayFault"),
-        (-110, "StatusError"),
-        (-200, "StatusError"),
-        (-(2**63), "StatusError"),
-        (1, "StatusError"),
-        (104, "StatusError"),
-        ("4", "StatusError"),
-        ("unauthenticated", "Unauthenticated"),
-    ],
-)
-def test_status_class_maps_code_to_class(status: int | str, kind: str) -> None:
-    assert status_class(status).__name__ == kind
 
 
 def test_status_error_unknown_status_may_have_executed() -> None:
@@ -179,12 +116,6 @@ def test_error_executed_defaults() -> None:
     assert NoResponse("x").executed == "maybe"
     assert InvalidResponse("$", "x").executed == "maybe"
     assert {kind("x").executed for kind in (TrackIdConflict, StorageError, ConfigurationError)} == {"no"}
-
-
-def test_http_may_have_executed_statuses() -> None:
-    statuses = {status for status in range(100, 600) if http_may_have_executed(status)}
-
-    assert statuses == {*range(300, 400), 408, 429, *range(500, 600)}
 
 
 def test_invalid_value_at_prefixes_field() -> None:
