@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, cast
 from urllib.parse import urlsplit
 
+from attrs import evolve
+
 from paystar_async.credentials import BASE_URL, Application, Credentials, Gateway, Wallet
 from paystar_async.endpoint import Middleware
-from paystar_async.errors import ConfigurationError
+from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.keys.store import KeyStore
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import OnEvent
 from paystar_async.storage.database import Database
 from paystar_async.storage.encryption import Crypto
-from paystar_async.values.masking import mask_address
+from paystar_async.values.masking import describe_value, mask_address
 from paystar_async.values.secret import clear_locals_on_error
 
 if TYPE_CHECKING:
@@ -109,7 +111,10 @@ def read_number(name: str, kind: Callable[[str], T], environment: Environment | 
         return kind(text.strip())
     except ValueError:
         pass
-    raise ConfigurationError(f"{name} must be a number", hint="seconds for a timeout, a count for the others")
+    expected = "a number of seconds" if kind is float else "a whole number"
+    raise ConfigurationError(
+        f"{name} must be {expected}, got {describe_value(text)}", hint="write digits alone, without a unit: 30"
+    )
 
 
 @clear_locals_on_error
@@ -123,54 +128,58 @@ def read_switch(name: str, environment: Environment | None = None) -> bool:
     raise ConfigurationError(f"{name} must be on or off", hint="write 1 or 0")
 
 
+_APPLICATION = {
+    "id": "PAYSTAR_APPLICATION_ID",
+    "access_password": "PAYSTAR_ACCESS_PASSWORD",
+    "api_key": "PAYSTAR_API_KEY",
+    "refresh_token": "PAYSTAR_REFRESH_TOKEN",
+}
+_GATEWAY = {"id": "PAYSTAR_GATEWAY_ID", "sign_key": "PAYSTAR_SIGN_KEY"}
+_WALLET = {
+    "hashid": "PAYSTAR_WALLET_HASHID",
+    "password": "PAYSTAR_WALLET_PASSWORD",
+    "sign_key": "PAYSTAR_WALLET_SIGN_KEY",
+    "api_key": "PAYSTAR_WALLET_API_KEY",
+    "refresh_token": "PAYSTAR_WALLET_REFRESH_TOKEN",
+    "inquiry_key": "PAYSTAR_INQUIRY_KEY",
+    "refresh_inquiry_key": "PAYSTAR_REFRESH_INQUIRY_KEY",
+}
+"""The variable of each field of an account; the required ones come first."""
+
+
 @clear_locals_on_error
 def read_application(environment: Environment | None = None) -> Application | None:
     """Return the application configured in the environment, or None."""
-    values = _required_settings(
-        ("PAYSTAR_APPLICATION_ID", "PAYSTAR_ACCESS_PASSWORD"), ("PAYSTAR_API_KEY", "PAYSTAR_REFRESH_TOKEN"), environment
-    )
-    if values is None:
-        return None
-    return Application(
-        id=values[0],
-        access_password=values[1],
-        api_key=read_setting("PAYSTAR_API_KEY", environment),
-        refresh_token=read_setting("PAYSTAR_REFRESH_TOKEN", environment),
-    )
+    return _read_account(Application, _APPLICATION, 2, environment)
 
 
 @clear_locals_on_error
 def read_gateway(environment: Environment | None = None) -> Gateway | None:
     """Return the gateway configured in the environment, or None."""
-    values = _required_settings(("PAYSTAR_GATEWAY_ID",), ("PAYSTAR_SIGN_KEY",), environment)
-    if values is None:
-        return None
-    return Gateway(
-        id=values[0],
-        sign_key=read_setting("PAYSTAR_SIGN_KEY", environment),
-        direct=read_switch("PAYSTAR_GATEWAY_DIRECT", environment),
-    )
-
-
-_INQUIRY_VARIABLES = ("PAYSTAR_INQUIRY_KEY", "PAYSTAR_REFRESH_INQUIRY_KEY")
+    gateway = _read_account(Gateway, _GATEWAY, 1, environment)
+    return gateway and evolve(gateway, direct=read_switch("PAYSTAR_GATEWAY_DIRECT", environment))
 
 
 @clear_locals_on_error
 def read_wallet(environment: Environment | None = None) -> Wallet | None:
     """Return the wallet configured in the environment, or None."""
-    names = ("PAYSTAR_WALLET_HASHID", "PAYSTAR_WALLET_PASSWORD", "PAYSTAR_WALLET_SIGN_KEY")
-    optional = ("PAYSTAR_WALLET_API_KEY", "PAYSTAR_WALLET_REFRESH_TOKEN", *_INQUIRY_VARIABLES)
-    values = _required_settings(names, optional, environment)
-    if values is None:
+    return _read_account(Wallet, _WALLET, 3, environment)
+
+
+@clear_locals_on_error
+def _read_account(
+    kind: Callable[..., T], variables: Mapping[str, str], required: int, environment: Environment | None
+) -> T | None:
+    """Return the account configured in the environment, or None; raise ConfigurationError naming a wrong variable."""
+    names = list(variables.values())
+    if _required_settings(names[:required], names[required:], environment) is None:
         return None
-    return Wallet(
-        hashid=values[0],
-        password=values[1],
-        sign_key=values[2],
-        api_key=read_setting("PAYSTAR_WALLET_API_KEY", environment),
-        refresh_token=read_setting("PAYSTAR_WALLET_REFRESH_TOKEN", environment),
-        inquiry_key=read_setting("PAYSTAR_INQUIRY_KEY", environment),
-        refresh_inquiry_key=read_setting("PAYSTAR_REFRESH_INQUIRY_KEY", environment),
+    try:
+        return kind(**{field: read_setting(name, environment) for field, name in variables.items()})
+    except InvalidValue as error:
+        problem = error
+    raise ConfigurationError(
+        f"{variables[problem.field]}: expected {problem.expected}, got {problem.got}", hint=problem.hint
     )
 
 
@@ -225,8 +234,8 @@ VARIABLES: Mapping[str, Callable[[], object]] = {
 def require_above(name: str, value: object, bound: int, kind: type[float]) -> None:
     """Raise ConfigurationError if the value is not a number above ``bound``."""
     if isinstance(value, bool) or not isinstance(value, kind | int) or not value > bound:
-        expected = "a whole number" if kind is int else "a number"
-        raise ConfigurationError(f"{name} must be {expected} above {bound}, not {value!r:.20}")
+        expected = f"a whole number, {bound + 1} or more" if kind is int else f"a number above {bound}"
+        raise ConfigurationError(f"{name} must be {expected}, not {value!r:.20}")
 
 
 def require_middleware(value: object) -> tuple[Middleware, ...]:

@@ -195,7 +195,7 @@ class TestNumbersAndSwitches:
 
     @pytest.mark.parametrize("text", ["five", "5s", "1.5", "0x10", "5 5", "-"])
     def test_read_number_invalid_text_is_named(self, text: str) -> None:
-        with pytest.raises(ConfigurationError, match="PAYSTAR_CONCURRENCY must be a number") as caught:
+        with pytest.raises(ConfigurationError, match="PAYSTAR_CONCURRENCY must be a whole number") as caught:
             read_number("PAYSTAR_CONCURRENCY", int, {"PAYSTAR_CONCURRENCY": text})
         assert caught.value.__context__ is None
 
@@ -368,18 +368,23 @@ class TestFromEnv:
     @pytest.mark.parametrize(
         ("name", "value", "error_text"),
         [
-            ("PAYSTAR_TIMEOUT", "soon", "PAYSTAR_TIMEOUT must be a number"),
+            ("PAYSTAR_TIMEOUT", "soon", "PAYSTAR_TIMEOUT must be a number of seconds, got text of 4 characters"),
             ("PAYSTAR_TIMEOUT", "0", "timeout must be .*above 0"),
             ("PAYSTAR_TIMEOUT", "nan", "timeout must be .*above 0"),
-            ("PAYSTAR_MAX_RETRIES", "1.5", "PAYSTAR_MAX_RETRIES must be a number"),
-            ("PAYSTAR_CONCURRENCY", "0", "concurrency must be .*above 0"),
+            ("PAYSTAR_MAX_RETRIES", "1.5", "PAYSTAR_MAX_RETRIES must be a whole number"),
+            ("PAYSTAR_CONCURRENCY", "0", "concurrency must be .*1 or more"),
             ("PAYSTAR_BASE_URL", "http://core.paystar.ir", "unencrypted"),
             ("PAYSTAR_ENGINE", "curl", "no engine is named 'curl'"),
+            ("PAYSTAR_WALLET_SIGN_KEY", " key", "PAYSTAR_WALLET_SIGN_KEY: expected a text, got a text with a blank"),
+            ("PAYSTAR_GATEWAY_ID", "id\n", "PAYSTAR_GATEWAY_ID: expected a text, got a text with a blank"),
+            ("PAYSTAR_APPLICATION_ID", "7\n7", "PAYSTAR_APPLICATION_ID: expected a line of text"),
         ],
     )
     def test_from_env_invalid_variable_is_named(
         self, monkeypatch: pytest.MonkeyPatch, name: str, value: str, error_text: str
     ) -> None:
+        for variable in ("APPLICATION_ID", "ACCESS_PASSWORD", "WALLET_HASHID", "WALLET_PASSWORD", "WALLET_SIGN_KEY"):
+            monkeypatch.setenv(f"PAYSTAR_{variable}", "set")
         monkeypatch.setenv(name, value)
         with pytest.raises(ConfigurationError, match=error_text):
             Paystar.from_env()

@@ -233,7 +233,7 @@ async def _show_state(paystar: Paystar, *, as_json: bool, resumed: int | None = 
         stdout_console().print(f"planned again, after money ran out: {resumed:,}")
     _show_holds(holds)
     if not holds:
-        stdout_console().print("nothing is held back")
+        stdout_console().print("nothing is held back now")
 
 
 def _show_holds(holds: Sequence[AccountHold], *, on_stderr: bool = False) -> None:

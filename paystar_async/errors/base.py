@@ -8,7 +8,7 @@ payout classifier uses the same defaults.
 import copyreg
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from paystar_async.errors.text import visible
 
@@ -223,6 +223,8 @@ class StatusError(PaystarError):
 
     executed: Executed = "maybe"
     hint = "a status unknown to this version; check the status of the call before repeating"
+    credential_fields: ClassVar[Mapping[str, str]] = {}
+    """The setting behind each field that no caller passes: the hint names it when Paystar rejects that field."""
 
     def __init__(
         self,
@@ -246,7 +248,9 @@ class StatusError(PaystarError):
         if len(self.fields) > MAX_FIELDS_SHOWN:
             details += f"; and {len(self.fields) - MAX_FIELDS_SHOWN} more fields"
         where = f"{endpoint}: " if endpoint else ""
+        settings = [setting for name, setting in self.credential_fields.items() if name in self.fields]
         super().__init__(
             f"{where}{message or type(self).__name__}{details} (status {status}, HTTP {http_status})",
             executed=executed,
+            hint=f"check {', '.join(settings)}" if settings else None,
         )

@@ -4,6 +4,7 @@ To add a status code, add a class and a line in ``BY_STATUS``. The payout classi
 """
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from paystar_async.errors.base import Executed, StatusError
 
@@ -75,6 +76,13 @@ class InvalidInput(StatusError):
 
     executed: Executed = "no"
     hint = "correct the named fields and call again"
+    credential_fields: ClassVar[Mapping[str, str]] = {
+        "wallet_hashid": "the wallet's hashid (PAYSTAR_WALLET_HASHID)",
+        "password": "the wallet's password (PAYSTAR_WALLET_PASSWORD)",
+        "sign": "the wallet's sign_key (PAYSTAR_WALLET_SIGN_KEY)",
+        "application_id": "application_id (PAYSTAR_APPLICATION_ID)",
+        "access_password": "access_password (PAYSTAR_ACCESS_PASSWORD)",
+    }
 
 
 class UpstreamError(StatusError):

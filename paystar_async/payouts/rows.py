@@ -153,7 +153,7 @@ def match_columns(table: Table, header: Row) -> ColumnMapping:
         if isinstance(cell, InvalidCell)
     ]
     if problems:
-        raise InvalidValue(where, expected=expected, got="; ".join(problems))
+        raise InvalidValue(where, expected=expected, got=f"other ones: {'; '.join(problems)}")
     table.notices += [
         f"column {column_letters(column)} ({shorten(cell)}): not read"
         for column, cell in enumerate(headings)
@@ -182,7 +182,7 @@ def _unknown_names(names: Sequence[str], fields: Mapping[str, FieldInfo]) -> Ite
         if name and name not in fields:
             suggestions = [suggestion for suggestion in _similar_names(name, fields) if suggestion not in names]
             title = repr(name) if name.isidentifier() and len(name) <= 40 else describe_value(name)
-            yield f"{title} is not a column" + (f", did you mean {suggestions[0]}?" if suggestions else "")
+            yield f"{title} is not a column" + (f", did you mean {suggestions[0]}?" if suggestions else ": delete it")
 
 
 def _read_cell(info: FieldInfo, cell: object) -> object:

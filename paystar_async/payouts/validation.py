@@ -156,7 +156,7 @@ async def validated_transfers(
         raise InvalidValue("transfers", expected="one transfer or more", got="none")
     if planned is not None and builder.plan() != planned:
         raise InvalidValue(
-            "transfers", expected="what was planned", got="something else", hint="the transfers have changed since"
+            "transfers", expected="what plan() read", got="other transfers", hint="the file was changed: plan it again"
         )
 
 

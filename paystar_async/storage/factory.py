@@ -8,6 +8,7 @@ from paystar_async.runtime.clock import Clock
 from paystar_async.storage.database import Database
 from paystar_async.values.masking import mask_address
 
+_HINT = 'a path such as "paystar.db", or postgresql://user:password@host/name; keys may also be in redis://host:6379/0'
 _MISTYPED = re.compile(
     r"^\s*(?:rediss?|unix|postgres(?:ql)?|sqlite|mysql|https?)(?::|//)"
     r"|^(?![A-Za-z]:[\\/]).*(?:(?::|//).*@)"
@@ -38,15 +39,10 @@ def database(location: str | PathLike[str] | Database, clock: Clock | None = Non
     if separator and scheme == "sqlite":
         text = rest.removeprefix("/")
     elif separator:
-        raise ConfigurationError(
-            f"no database is named {mask_address(text)}", hint='a path such as "paystar.db", or postgresql://…'
-        )
+        raise ConfigurationError(f"no database is named {mask_address(text)}", hint=_HINT)
     elif _MISTYPED.search(text):
         # Used as a path, the text would put a password into a file name, and into every error about that file.
-        raise ConfigurationError(
-            f"{mask_address(text)} looks like a mistyped address",
-            hint='a path such as "paystar.db", or postgresql://user:password@host/name',
-        )
+        raise ConfigurationError(f"{mask_address(text)} looks like a mistyped address", hint=_HINT)
     if text in {"", ":memory:"}:
         raise ConfigurationError("a database needs a file", hint='a path such as "paystar.db", or postgresql://…')
     from paystar_async.storage.sqlite import SqliteDatabase

@@ -129,8 +129,9 @@ _FULL_CARD = re.compile(r"\d{16}")
 
 
 def _parse_card(value: object) -> str:
-    is_masked = isinstance(value, str) and "*" in value
-    return parse_digits(value, 16, "pass the full card number, not a masked one" if is_masked else "")
+    if isinstance(value, str) and "*" in value:
+        raise ValueError("pass the full card number, not a masked one")
+    return parse_digits(value, 16)
 
 
 def _has_valid_luhn_digit(card: str) -> bool:

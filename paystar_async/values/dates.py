@@ -15,6 +15,7 @@ TEHRAN = timezone(timedelta(hours=3, minutes=30), "Tehran")
 # No Gregorian day of these years is ever sent, so a day in such a year is Jalali.
 _JALALI_YEARS = range(1200, 1501)
 _DAY = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2}")
+_YEAR = re.compile(r"[0-9]{4}(?=[/.-][0-9]{1,2}[/.-])")
 _HINT = "pass a date, a Jalali date (persiantools, jdatetime) or a text YYYY-MM-DD"
 _DATE_TIME = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
@@ -43,8 +44,11 @@ def _reject_jalali_year(year: int) -> None:
 
 
 def _parse_text(text: str) -> date:
-    match = _DAY.fullmatch(normalize_digits(strip_marks(text)))
+    text = normalize_digits(strip_marks(text))
+    match = _DAY.fullmatch(text)
     if not match:
+        if year := _YEAR.match(text):
+            _reject_jalali_year(int(year[0]))
         raise ValueError("write the day as YYYY-MM-DD, or pass a date")
     # Checked before parsing: the 31st of Ordibehesht would be rejected for a wrong reason.
     _reject_jalali_year(int(match[1]))

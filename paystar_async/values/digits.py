@@ -76,6 +76,8 @@ def as_digits(value: object) -> str:
 def parse_digits(value: object, count: int, hint: str = "") -> str:
     """Return a text of ``count`` digits in ASCII; raise ValueError with the hint for another number of digits."""
     digits = as_digits(value)
-    if len(digits) == count and digits.isascii() and digits.isdecimal():
+    is_number = digits.isascii() and digits.isdecimal()
+    if is_number and len(digits) == count:
         return digits
-    raise ValueError(hint)
+    reason = "" if is_number or not digits else "not all of its characters are digits"
+    raise ValueError("; ".join(filter(None, (reason, hint))))

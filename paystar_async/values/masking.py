@@ -73,9 +73,9 @@ def mask_card(value: object) -> str:
 
 
 def mask_iban(value: object) -> str:
-    """Return an IBAN with its last four digits."""
+    """Return an IBAN with its last four digits; without ``IR`` if the value has none."""
     if isinstance(value, str) and _IBAN.fullmatch(text := compact(value).upper()):
-        return "IR" + _mask_all_but_last(text.removeprefix("IR"), 4)
+        return text[:-24] + _mask_all_but_last(text[-24:], 4)
     return describe_value(value)
 
 

@@ -17,7 +17,7 @@ def number_repr(value: object) -> str:
     # repr() of a huge int may raise, and an error about a value must not fail on the value.
     if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= MAX_INT64):
         return repr(value)
-    return describe_value(value)
+    return "an int beyond 64 bits" if type(value) is int else describe_value(value)
 
 
 def require_int(value: object, hint: str = "pass an int") -> int:

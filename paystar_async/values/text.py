@@ -37,7 +37,7 @@ def read_text(value: object, *, min_length: int, max_length: int) -> str:
     """Return a text unchanged; raise ValueError if it is not a text, unprintable, blank, too short or too long."""
     text = as_text(value)
     if not min_length <= len(text) <= max_length:
-        raise ValueError(f"the text has {len(text)} characters")
+        raise ValueError(f"the text has {len(text)} characters" if text else "the text is empty")
     if not text.isprintable() and _UNSENDABLE.search(text):
         raise ValueError("the text contains a control character, a line break or half a surrogate pair")
     if text and not (text.isascii() and text[0].isalnum()) and is_blank(text):

@@ -31,7 +31,7 @@ def test_doctor_valid_configuration_passes(run: Run, sandbox: Sandbox) -> None:
         ("PAYSTAR_APPLICATION_ID", "application", "check application_id"),
         ("PAYSTAR_API_KEY", "application", "doctor --refresh"),
         ("PAYSTAR_INQUIRY_KEY", "wallet, reading", "doctor --refresh"),
-        ("PAYSTAR_WALLET_HASHID", "wallet, reading", "correct the named fields"),
+        ("PAYSTAR_WALLET_HASHID", "wallet, reading", "PAYSTAR_WALLET_HASHID"),
     ],
 )
 def test_doctor_one_wrong_variable_fails_its_check(
@@ -112,14 +112,16 @@ def test_doctor_incomplete_credentials_do_not_hide_others(
     assert sum(" bad " in line for line in result.out.splitlines()) == 1
     monkeypatch.setenv("PAYSTAR_ACCESS_PASSWORD", "p")
     monkeypatch.setenv("PAYSTAR_API_KEY", "two\nlines")
-    assert check_result(run("doctor", "--offline").out, "application credentials").startswith("bad   invalid: api_key")
+    assert check_result(run("doctor", "--offline").out, "application credentials").startswith(
+        "bad   invalid: PAYSTAR_API_KEY"
+    )
 
 
 def test_doctor_invalid_settings_fail(run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAYSTAR_TIMEOUT", "soon")
     result = run("doctor")
     assert result.status == 1
-    assert "PAYSTAR_TIMEOUT must be a number" in check_result(result.out, "settings")
+    assert "PAYSTAR_TIMEOUT must be a number of seconds" in check_result(result.out, "settings")
     monkeypatch.setenv("PAYSTAR_BASE_URL", "ftp://core.paystar.ir")
     result = run("doctor")
     assert result.status == 1

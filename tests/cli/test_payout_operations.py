@@ -76,7 +76,7 @@ def test_pause_stops_a_run_until_resume(
 
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     resumed = operate("resume", *deposit)
-    assert (resumed.status, resumed.out) == (0, "nothing is held back\n")
+    assert (resumed.status, resumed.out) == (0, "nothing is held back now\n")
     assert not bank.ledger  # the command itself sends nothing
     assert operate("run", str(file), "--yes").status == 0
     assert counts(bank) == PAID_ONCE

@@ -139,6 +139,14 @@ def test_status_error_fields_are_copied_and_shown() -> None:
     )
 
 
+def test_rejected_credential_field_names_its_setting() -> None:
+    error = InvalidInput(10, "invalid", endpoint="wallet.settle", fields={"password": ["wrong"], "sign": ["wrong"]})
+
+    expected = "check the wallet's password (PAYSTAR_WALLET_PASSWORD), the wallet's sign_key (PAYSTAR_WALLET_SIGN_KEY)"
+    assert error.hint == expected
+    assert pickle.loads(pickle.dumps(error)).hint == expected
+
+
 def test_status_error_without_message_shows_class() -> None:
     assert str(InsufficientBalance(9)).startswith("InsufficientBalance (status 9, HTTP 200)")
 

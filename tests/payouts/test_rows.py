@@ -135,7 +135,7 @@ async def test_plan_short_row_needs_required_fields(tmp_path: Path) -> None:
         ((*NAMES[:5], "trackid"), "'trackid' is not a column, did you mean track_id?"),
         (NAMES[1:], "amount is missing"),
         ((*NAMES, "amount"), "amount is there twice"),
-        ((*NAMES, "salary"), "'salary' is not a column"),
+        ((*NAMES, "salary"), "'salary' is not a column: delete it"),
         ((*NAMES, "Ali Ahmadi 12"), "'ali_ahmadi_12' is not a column"),
         ((*NAMES, "0912 123"), "text of 8 characters is not a column"),
         ((*WALLET_NAMES[1:], "amont"), "'amont' is not a column, did you mean amount?"),
@@ -152,4 +152,4 @@ async def test_plan_wrong_header_names_columns(names: Sequence[str], says: str, 
 async def test_plan_similar_column_is_not_missing(write: Write) -> None:
     with pytest.raises(InvalidValue) as refused:
         await plan(write(table([row(1)], ("amout", *NAMES[1:]))))
-    assert refused.value.got == "'amout' is not a column, did you mean amount?"
+    assert refused.value.got == "other ones: 'amout' is not a column, did you mean amount?"

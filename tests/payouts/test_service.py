@@ -57,7 +57,7 @@ async def test_submit_same_batch_returns_existing_batch(client: Client, sandbox:
         other = await paystar.payouts.submit([*transfers(3), transfer(9)], batch_id="other")
         assert len([outcome async for outcome in other.outcomes()]) == 4
         assert [batch.id for batch in await paystar.payouts.batches()] == ["other", "b"]
-        with pytest.raises(InvalidValue, match="expected a unique name: 'b' is 3 transfers"):
+        with pytest.raises(InvalidValue, match="expected 'b' as recorded, 3 transfers of 3,030 Rial in all, got 4"):
             await paystar.payouts.submit(transfers(4), batch_id="b")
         with pytest.raises(TrackIdConflict):
             await paystar.payouts.submit([transfer(9, amount=5), transfer(10)], batch_id="third")

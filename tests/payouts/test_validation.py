@@ -157,7 +157,7 @@ async def test_validated_transfers_changed_since_plan_raise(tmp_path: Path) -> N
         async for transfer in validated_transfers(path, planned=planned):
             consumed.append(transfer)
 
-    with pytest.raises(InvalidValue, match="changed since"):
+    with pytest.raises(InvalidValue, match="the file was changed: plan it again"):
         await consume()
     assert len(consumed) == 2
 

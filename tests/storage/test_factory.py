@@ -28,6 +28,7 @@ def test_database_mistyped_address_is_refused(address: str) -> None:
         database(address)
 
     assert "CANARY" not in str(raised.value)
+    assert "redis://host" in raised.value.hint  # PAYSTAR_KEYS is read here too
 
 
 @pytest.mark.parametrize("path", ["a@b/keys.db", "data//keys.db", "C:\\data\\a@b.db", "redis/keys.db", "host-1.db"])

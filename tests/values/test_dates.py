@@ -53,7 +53,8 @@ def test_parse_day_datetime_becomes_local_day(moment: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["1370-01-01", "۱۳۷۰-۰۱-۰۱", "1370-02-31", "1200-01-01", "1500-12-29", date(1370, 1, 1)]
+    "value",
+    ["1370-01-01", "۱۳۷۰-۰۱-۰۱", "1370-02-31", "1370/01/01", "۱۳۷۰/۱/۱", "1200-01-01", "1500-12-29", date(1370, 1, 1)],
 )
 def test_parse_day_jalali_year_is_explained(value: object) -> None:
     error = refusal(Day, value)

@@ -23,7 +23,7 @@ def test_parse_national_id_usual_forms_are_normalised(written: str) -> None:
 
 @pytest.mark.parametrize("value", ["12345679", "00123456790", "", "001234567x"])
 def test_parse_national_id_invalid_form_is_rejected(value: str) -> None:
-    assert refusal(NationalId, value).hint == "keep the leading zeros"
+    assert refusal(NationalId, value).hint.endswith("keep the leading zeros")
 
 
 def test_parse_national_id_int_hints_leading_zeros() -> None:

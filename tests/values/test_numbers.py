@@ -36,7 +36,7 @@ def test_integer_invalid_value_names_field(value: object) -> None:
 
 
 def test_integer_huge_number_is_rejected() -> None:
-    with pytest.raises(InvalidValue, match="a value of type int"):
+    with pytest.raises(InvalidValue, match="an int beyond 64 bits"):
         DOZEN.convert(10**5000, "eggs")
 
 

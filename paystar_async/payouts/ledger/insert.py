@@ -65,6 +65,10 @@ class BatchFingerprint:
         return f"{self.digests:064x}"
 
 
+def _sum_text(count: int, amount: int) -> str:
+    return f"{count:,} transfer{'' if count == 1 else 's'} of {amount:,} Rial in all"
+
+
 @define(eq=False)
 class BatchWriter:
     """A writer of one batch.
@@ -202,18 +206,17 @@ class BatchWriter:
         elif rows and rows[0]["digest"] == contents.text() and recorded.count == contents.count:
             return
         else:
-            difference = f"{contents.count} transfers of {contents.amount} Rial"
+            difference = _sum_text(contents.count, contents.amount)
             difference += (
                 f", the first that differs being {short_repr(self._first_difference)}"
                 if self._first_difference
                 else ", not the same ones"
             )
-        on_record = f"{short_repr(recorded.batch_id)} is {recorded.count} transfers of {recorded.amount} Rial"
         raise InvalidValue(
             "batch_id",
-            expected=f"a unique name: {on_record}",
+            expected=f"{short_repr(recorded.batch_id)} as recorded, {_sum_text(recorded.count, recorded.amount)}",
             got=difference,
-            hint="submit the same transfers again, or name the batch otherwise; nothing was changed",
+            hint="submit the same transfers again, or choose another batch_id; nothing was changed",
         )
 
     async def _commit(self, contents: BatchFingerprint) -> BatchRecord:
@@ -304,7 +307,7 @@ class BatchWriter:
         rows = await transaction.fetch(SELECT_CONFLICTS, params)
         if rows:
             names = ", ".join(short_repr(row["track_id"]) for row in rows)
-            raise TrackIdConflict(f"on record with other contents: {names}; nothing of the batch was taken")
+            raise TrackIdConflict(f"track_id on record with other contents: {names}; nothing of the batch was recorded")
 
     async def _delete_staged(self) -> None:
         """Delete the staged rows; ``delete_abandoned`` deletes what an error leaves."""
