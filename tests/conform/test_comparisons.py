@@ -13,8 +13,8 @@ def settle(comparisons: Comparisons, error: BaseException, track_id: str = "t-1"
     comparisons.compare(request(Settle(transfers=[transfer(track_id)])), None, error)
 
 
-def look_up(comparisons: Comparisons, *found: Settlement) -> dict[str, str]:
-    return comparisons.compare(request(FindTransfers(track_id="t-1")), [*found], None)
+def look_up(comparisons: Comparisons, *items: Settlement) -> dict[str, str]:
+    return comparisons.compare(request(FindTransfers(track_id="t-1")), [*items], None)
 
 
 def entry(**changes: object) -> Settlement:
@@ -36,7 +36,7 @@ def comparisons(clock: ManualClock) -> Comparisons:
 
 
 @pytest.mark.parametrize(("kind", "name"), [(StatusError, "after refusal"), (ExpiredToken, "after key refusal")])
-def test_compare_refused_transfer_is_absent_once_it_would_be_listed(
+def test_compare_refused_transfer_is_absent_after_a_minute(
     comparisons: Comparisons, clock: ManualClock, kind: type[StatusError], name: str
 ) -> None:
     settle(comparisons, refusal(kind))
