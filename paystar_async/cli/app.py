@@ -14,6 +14,7 @@ from cyclopts import (
     CoercionError,
     CycloptsError,
     MissingArgumentError,
+    Parameter,
     RepeatArgumentError,
     UnknownCommandError,
     UnknownOptionError,
@@ -59,7 +60,14 @@ have been executed: check its status before you repeat it; 130 interrupted (143 
 
 def make_app() -> App:
     """Return a new application, so that no state is shared between two runs."""
-    app = App(name="paystar", help=_HELP, help_format="markdown", version=VERSION, suppress_keyboard_interrupt=False)
+    app = App(
+        name="paystar",
+        help=_HELP,
+        help_format="markdown",
+        version=VERSION,
+        suppress_keyboard_interrupt=False,
+        default_parameter=Parameter(show_default=_show_default),
+    )
     app.command(call_app())
     app.command(payout_app())
     app.command(payments_app())
@@ -67,6 +75,11 @@ def make_app() -> App:
         app.command(command)
     app.command(completion_command(app), name="--install-completion")
     return app
+
+
+def _show_default(value: object) -> str | None:
+    """Return a default value for the help; None for a flag that is off and for what is empty."""
+    return str(value) if value else None
 
 
 def run(arguments: Sequence[str]) -> int:

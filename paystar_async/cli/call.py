@@ -21,6 +21,7 @@ from paystar_async.cli.console import (
     show_request,
     to_json,
 )
+from paystar_async.cli.json_output import JSON_ALWAYS_OPTION
 from paystar_async.cli.parameters import field_value, is_json_field, seconds_parameter
 from paystar_async.client import Paystar
 from paystar_async.describe import (
@@ -66,7 +67,11 @@ def call_app() -> App:
 def make_command(endpoint: Endpoint) -> Callable[..., int]:
     """Return an endpoint as a function whose signature is the command's options."""
 
-    def run(*, timeout: float | None = None, raw: bool = False, yes: bool = False, **values: Any) -> int:
+    def run(
+        *, timeout: float | None = None, raw: bool = False, yes: bool = False, as_json: bool = False, **values: Any
+    ) -> int:
+        if endpoint.kind == "page":
+            return _show_page(endpoint, values, as_json=as_json)
         return _call(endpoint, values, timeout=timeout, raw=raw, yes=yes)
 
     options = [*map(_field_option, fields_of(endpoint.request)), *_common_options(endpoint)]
@@ -104,7 +109,10 @@ def _field_option(field: FieldInfo) -> inspect.Parameter:
 
 def _common_options(endpoint: Endpoint) -> Iterator[inspect.Parameter]:
     if endpoint.kind == "page":
+        as_json = Parameter(name="--json", help="print the URL as a JSON text", negative=())
+        yield _keyword_only("as_json", bool, as_json, default=False)
         return
+    yield _keyword_only("as_json", bool, JSON_ALWAYS_OPTION, default=False)
     timeout = seconds_parameter("seconds for the whole call; PAYSTAR_TIMEOUT or 30 by default")
     yield _keyword_only("timeout", float | None, timeout, default=None)
     raw = Parameter(help="print status, message, HTTP status and body beside the value", negative=())
@@ -120,14 +128,25 @@ def _keyword_only(name: str, annotation: Any, parameter: Parameter, *, default: 
     )
 
 
-def _call(endpoint: Endpoint, values: dict[str, Any], *, timeout: float | None, raw: bool, yes: bool) -> int:
+def _make_request(endpoint: Endpoint, values: dict[str, Any]) -> Call[Any]:
     fields = {field.name: field for field in fields_of(endpoint.request)}
     request = endpoint.request(**{name: field_value(fields[name], text) for name, text in values.items()})
     verify_checksums(request)
+    return request
+
+
+def _show_page(endpoint: Endpoint, values: dict[str, Any], *, as_json: bool) -> int:
+    url = Paystar.from_env(checks="strict").page(_make_request(endpoint, values))
+    if as_json:
+        print_json(url)
+    else:
+        sys.stdout.write(url + "\n")
+    return 0
+
+
+def _call(endpoint: Endpoint, values: dict[str, Any], *, timeout: float | None, raw: bool, yes: bool) -> int:
+    request = _make_request(endpoint, values)
     client = Paystar.from_env(checks="strict")
-    if endpoint.kind == "page":
-        sys.stdout.write(client.page(request) + "\n")
-        return 0
     if endpoint.safety is Safety.ONCE and not _show_and_confirm(endpoint, request, yes=yes):
         print_error("nothing was sent")
         return EXIT_FAILED

@@ -243,7 +243,7 @@ def show_request(endpoint: Endpoint, request: Call[Any], *, in_full: bool) -> No
         in_full: True shows personal data, for a user at a terminal; False masks it, for logs.
     """
     console = stderr_console()
-    console.print(f"{endpoint.id}: {endpoint.doc}")
+    console.print(f"{endpoint.id}: {endpoint.doc}", soft_wrap=True)
     _show_fields(console, request, in_full=in_full)
     for name, items in _item_lists(request):
         for number, item in enumerate(items, 1):

@@ -33,6 +33,8 @@ JSON_OPTION = Parameter(
     name="--json", help="print the result as JSON, in the shape that `paystar docs cli` lists", negative=()
 )
 
+JSON_ALWAYS_OPTION = Parameter(name="--json", help="for scripts; the result is JSON without it too", negative=())
+
 JsonObject = dict[str, Any]
 
 _OUTCOME_NAMES: Mapping[type[PaymentOutcome], str] = {

@@ -30,8 +30,8 @@ Look at the orders that `payments.start` stored, and check those whose payers di
 about each open payment that is due, and verifies what was paid. No command fulfils an order: a process with an
 `on_verified` handler is notified of what `sweep` verified.
 """
-_LIMIT = count_parameter(f"maximum number of orders; {DEFAULT_ORDERS} by default")
-_SWEEP_LIMIT = count_parameter(f"maximum number of orders to check; {SWEEP_LIMIT} by default")
+_LIMIT = count_parameter("maximum number of orders")
+_SWEEP_LIMIT = count_parameter("maximum number of orders to check")
 _STATE = choice_parameter(get_args(StateName), "only orders with this status")
 _STYLES = {OrderStatus.VERIFIED: "green", OrderStatus.MISMATCH: "bold red"}
 
@@ -46,7 +46,7 @@ def payments_app() -> App:
 
 
 def find(
-    order_id: Annotated[str, Parameter(help="the order")],
+    order_id: Annotated[str, Parameter(help="the order_id that your application gave to payments.start")],
     /,
     *,
     database: Annotated[Location | None, DATABASE_OPTION] = None,

@@ -59,6 +59,7 @@ error, not confirmed, or the file is invalid, and nothing of it was sent; 3 some
 continue; 130 interrupted: run the same command again to continue.
 """
 
+_FILE = Parameter(help="the CSV or XLSX file with the transfers")
 _BATCH = Parameter(help="the name of the batch in the ledger; the file's name by default")
 _SHEET = Parameter(help="the sheet to read, if several sheets of a workbook contain transfers")
 _RATE = number_parameter(
@@ -85,7 +86,7 @@ def payout_app() -> App:
 
 
 def plan(
-    file: Path,
+    file: Annotated[Path, _FILE],
     /,
     *,
     ledger: Annotated[Location | None, Parameter(help="also show how much of the file this ledger has")] = None,
@@ -120,7 +121,7 @@ def plan(
 
 
 def run(
-    file: Path,
+    file: Annotated[Path, _FILE],
     /,
     *,
     ledger: Annotated[Location | None, LEDGER_OPTION] = None,
@@ -128,7 +129,7 @@ def run(
         float | None,
         seconds_parameter('seconds until "not found at the bank" begins to count; 900 by default'),
     ] = None,
-    chunk: Annotated[int | None, count_parameter("transfers in one call; 20 by default")] = None,
+    chunk: Annotated[int | None, count_parameter("transfers in one call, 1 or more; 20 by default")] = None,
     concurrency: Annotated[int | None, count_parameter("calls in flight for one deposit account; 4 by default")] = None,
     rate: Annotated[float | None, _RATE] = None,
     resend: Annotated[bool, _RESEND] = False,
@@ -159,7 +160,7 @@ def run(
 
 
 def status(
-    file: Path,
+    file: Annotated[Path, _FILE],
     /,
     *,
     ledger: Annotated[Location | None, LEDGER_OPTION] = None,
@@ -190,7 +191,7 @@ def status(
 
 
 def review(
-    file: Path,
+    file: Annotated[Path, _FILE],
     /,
     *,
     ledger: Annotated[Location | None, LEDGER_OPTION] = None,
@@ -216,7 +217,7 @@ def review(
 
 
 def reconcile(
-    file: Path,
+    file: Annotated[Path, _FILE],
     /,
     *,
     ledger: Annotated[Location | None, LEDGER_OPTION] = None,
@@ -231,7 +232,7 @@ def reconcile(
     Only read requests are made. Reported are payments that are not in the ledger (another program pays from the same
     deposit account), transfers that the bank paid twice or that the ledger never sent (a restored backup), transfers
     whose states or amounts differ, and sent transfers that the bank does not list. The exit status is then 1; also if
-    the ledger had nothing to compare.
+    the ledger has no transfer at all, so that no account was listed.
     """
 
     async def compare(paystar: Paystar) -> int:

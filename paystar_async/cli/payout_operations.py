@@ -38,7 +38,8 @@ Verdict = Literal["success", "failed", "resend"]
 DEFAULT_BATCHES = 20
 
 _PRODUCT = choice_parameter(get_args(ProductName), "bank or wallet, where both have a transfer of this track_id")
-_LIMIT = count_parameter(f"maximum number of batches; {DEFAULT_BATCHES} by default")
+_TRACK_ID = Parameter(help="the track_id of the transfer")
+_LIMIT = count_parameter("maximum number of batches")
 _DEPOSIT = Parameter(help="only what leaves this deposit account; everything by default")
 _VERDICT_MEANINGS = {
     "success": "recorded as paid",
@@ -88,7 +89,7 @@ def list_batches(
 
 
 def history(
-    track_id: str,
+    track_id: Annotated[str, _TRACK_ID],
     /,
     *,
     ledger: Annotated[Location | None, LEDGER_OPTION] = None,
@@ -164,7 +165,7 @@ def resume(
 
 
 def resolve(
-    track_id: str,
+    track_id: Annotated[str, _TRACK_ID],
     /,
     *,
     verdict: Annotated[

@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from paystar_async.cli.child_process import run_command
-from paystar_async.cli.console import print_note
+from paystar_async.cli.console import print_json, print_note
 from paystar_async.cli.parameters import number_parameter, seconds_parameter, seed_parameter
 from paystar_async.cli.sandbox_control import logs, trigger
 from paystar_async.errors import ConfigurationError
@@ -58,6 +58,9 @@ def sandbox(
     shapes: Annotated[
         Path | None, Parameter(help="respond in the recorded shapes of this file, see `paystar conform`")
     ] = None,
+    as_json: Annotated[
+        bool, Parameter(name="--json", help="print the address and the variables as JSON, once it listens", negative=())
+    ] = False,
 ) -> int:
     """Serve a sandbox until Ctrl-C, or while a command runs: `paystar sandbox -- pytest`.
 
@@ -87,13 +90,18 @@ def sandbox(
     host = "127.0.0.1" if allow_host is None else "::" if ":" in allow_host else "0.0.0.0"  # noqa: S104 - requested
 
     def announce(base_url: str) -> None:
+        dashboard = f"{base_url.removesuffix('/api')}/_sandbox/"
         # Another host has no such file.
         variables = list(client_environment(served, base_url, database if allow_host is None else None))
         if env_file is not None:
             _write_env_file(env_file, variables)
-        text = f"a Paystar sandbox at {base_url}, its dashboard at {base_url.removesuffix('/api')}/_sandbox/"
+        text = f"a Paystar sandbox at {base_url}, its dashboard at {dashboard}"
         if command:
             print_note(text)
+            return
+        if as_json:
+            print_json({"base_url": base_url, "dashboard": dashboard, "variables": dict(variables)})
+            sys.stdout.flush()
             return
         exports = [f"export {name}={shlex.quote(value)}" for name, value in variables]
         sys.stdout.write("\n".join((f"# {text} – Ctrl-C stops it", *exports, "")))

@@ -13,7 +13,7 @@ import httpx
 from cyclopts import Parameter
 
 from paystar_async.cli.console import EXIT_FAILED, print_error, print_json, print_note, stdout_console
-from paystar_async.cli.json_output import timestamp
+from paystar_async.cli.json_output import JSON_ALWAYS_OPTION, JsonObject, timestamp
 from paystar_async.cli.parameters import choice_parameter
 from paystar_async.config import normalize_base_url
 from paystar_async.credentials import BASE_URL
@@ -89,41 +89,47 @@ def trigger(
         bool, Parameter(help="after a payment, call the shop's callback as the payer's browser does")
     ] = True,
     url: Url = None,
+    as_json: Annotated[bool, JSON_ALWAYS_OPTION] = False,  # noqa: ARG001 - declares the option
 ) -> int:
     """Make a payment paid, a transfer fail or a key expire in a sandbox, and print the result as JSON.
 
     Exit status: 0 done; 1 the shop's callback failed; 2 there is no such sandbox, payment or transfer.
     """
+    # Every key is always present.
+    result: JsonObject = {"event": event, "callback": None, "shop": None, "transfer": None, "realm": None}
+    error = None
     with _SandboxControl(url) as control:
         if event in _PAYMENT_EVENTS:
-            return _trigger_payment(control, target or "newest", _PAYMENT_EVENTS[event], callback=callback)
-        if event == "key-expired":
+            paid = control.call("POST", "pay", {"token": target or "newest", "choice": _PAYMENT_EVENTS[event]})
+            result["callback"] = {"method": paid["method"], "url": paid["url"], "fields": paid["callback"]}
+            if callback:
+                result["shop"], error = _call_shop(control.http, **result["callback"])
+        elif event == "key-expired":
             control.call("POST", "expire", {"realm": target})
-            print_json({"event": event, "realm": target or "all"})
-            return 0
-        if target is None:
+            result["realm"] = target or "all"
+        elif target is None:
             raise ConfigurationError(f"{event} needs the track_id of a transfer", hint=f"trigger {event} TRACK_ID")
-        print_json(control.call("POST", "transfer", {"track_id": target, "status": _TRANSFER_EVENTS[event]}))
-        return 0
-
-
-def _trigger_payment(control: "_SandboxControl", target: str, choice: str, *, callback: bool) -> int:
-    result = control.call("POST", "pay", {"token": target, "choice": choice})
-    if callback:
-        fields = result["callback"] if result["method"] == "POST" else None
-        try:
-            response = control.http.request(result["method"], result["url"], data=fields)
-        except httpx.HTTPError as error:
-            print_json(result)
-            print_error(
-                f"the payer has chosen, but the callback failed: {type(error).__name__}",
-                hint="call it yourself with the fields above; --no-callback leaves it out",
-            )
-            return EXIT_FAILED
-        shop = {"http_status": response.status_code, "location": response.headers.get("location")}
-        result = {**result, "shop": shop}
+        else:
+            decided = control.call("POST", "transfer", {"track_id": target, "status": _TRANSFER_EVENTS[event]})
+            transfer = decided["transfers"][target]
+            result["transfer"] = {"track_id": target, "status": transfer["status"], "amount": transfer["amount"]}
     print_json(result)
-    return EXIT_FAILED if callback and result["shop"]["http_status"] >= _MIN_ERROR_STATUS else 0
+    if error is not None:
+        print_error(error, hint="call it yourself with the fields above; --no-callback leaves it out")
+    return 0 if error is None else EXIT_FAILED
+
+
+def _call_shop(
+    http: httpx.Client, method: str, url: str, fields: Mapping[str, str]
+) -> tuple[JsonObject | None, str | None]:
+    """Call a callback as the payer's browser does; return the shop's response, and what failed."""
+    try:
+        response = http.request(method, url, data=fields if method == "POST" else None)
+    except httpx.HTTPError as error:
+        return None, f"the payer has chosen, but the callback failed: {type(error).__name__}"
+    shop = {"http_status": response.status_code, "location": response.headers.get("location")}
+    is_error = response.status_code >= _MIN_ERROR_STATUS
+    return shop, f"the payer has chosen, but the shop responded HTTP {response.status_code}" if is_error else None
 
 
 class _SandboxControl:

@@ -102,7 +102,8 @@ def open_table(file: Path, names: Iterable[str], sheet: str | None = None) -> Ta
     """
     suffix, field_names = file.suffix.lower(), frozenset(names)
     if suffix not in _CSV | _XLSX:
-        raise file_error(file.name, f"a file of kind {suffix or 'none'}", hint="save it as CSV UTF-8 or .xlsx")
+        actual = f"a file of kind {suffix or 'none'}"
+        raise file_error(file.name or str(file), actual, hint="save it as CSV UTF-8 or .xlsx")
     if suffix in _XLSX:
         return _open_workbook(file, field_names, sheet)
     if sheet is not None:

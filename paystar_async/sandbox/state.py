@@ -18,7 +18,7 @@ from paystar_async.sandbox.clock import SandboxClock
 from paystar_async.sandbox.deviations import DEVIATIONS, BankCall, Deviation, wrap_bank
 from paystar_async.sandbox.faults import Fault, FaultInjector, FaultKind
 from paystar_async.sandbox.ledger import LedgerLine
-from paystar_async.sandbox.payments import CallbackRequest, PayerChoice
+from paystar_async.sandbox.payments import NEWEST, CallbackRequest, PayerChoice
 from paystar_async.sandbox.request_log import LoggedRequest, RequestLog
 from paystar_async.sandbox.responses import Refusal, SandboxResponse
 from paystar_async.sandbox.settings import MAX_SECONDS, Settings, is_number
@@ -203,9 +203,15 @@ class SandboxState:
 
     def return_payer(self, token: str, choice: PayerChoice | str = PayerChoice.PAY) -> CallbackRequest:
         """Make the payer's choice like ``pay``, and return the callback with its method and URL."""
-        token = parse_qs(urlsplit(token).query).get("token", [token])[0]
+        name = parse_qs(urlsplit(token).query).get("token", [token])[0]
         try:
-            return self.bank.payments.apply_choice(self.bank.payments.find_token(token), PayerChoice(choice))
+            token = self.bank.payments.find_token(name)
+        except Refusal:
+            unknown = f"no payment has the token, order_id or ref_num {name!r:.60}"
+            missing = "no payment is unpaid" if name == NEWEST else unknown
+            raise ConfigurationError(missing, hint="create one first") from None
+        try:
+            return self.bank.payments.apply_choice(token, PayerChoice(choice))
         except ValueError:
             raise ConfigurationError(f"no choice {choice!r:.60}", hint=f"one of {', '.join(PayerChoice)}") from None
         except Refusal as refusal:

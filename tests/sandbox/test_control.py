@@ -297,8 +297,8 @@ async def test_expire_expires_keys_and_not_refresh_tokens(raw_client: RawClient)
         ("transfer", {"track_id": "none", "status": "failed"}, "no transfer has the track_id"),
         ("transfer", {"track_id": "t", "status": "pending"}, "success or failed"),
         ("expire", {"realm": "gateway"}, "one of application, wallet, inquiry"),
-        ("pay", {"token": "none"}, "cannot be paid"),
-        ("pay", {"token": "newest"}, "cannot be paid"),
+        ("pay", {"token": "none"}, "no payment has the token, order_id or ref_num 'none'"),
+        ("pay", {"token": "newest"}, "no payment is unpaid"),
     ],
 )
 async def test_trigger_without_target_is_400(

@@ -25,7 +25,7 @@ async def shop(database: str) -> None:
         started = await client.payments.start(amount=50_000, order_id="o-1", callback="https://shop.example/back")
         trigger = [sys.executable, "-m", "paystar_async", "sandbox", "trigger", "payment-paid", "--no-callback"]
         paid = await asyncio.to_thread(subprocess.run, trigger, check=True, capture_output=True)
-        payment = await client.payments.confirm(Callback.parse(json.loads(paid.stdout)["callback"]))
+        payment = await client.payments.confirm(Callback.parse(json.loads(paid.stdout)["callback"]["fields"]))
         sys.stdout.write(f"payment {type(payment.outcome).__name__} at http://{urlsplit(started.url).netloc}\n")
         sys.stdout.write(f"wallet {(await client.wallet.balance()).total_amount}\n")
     try:

@@ -21,11 +21,12 @@ from paystar_async import (
     WalletTransfer,
     new_track_id,
 )
-from paystar_async.cli.console import EXIT_FAILED, stdout_console
+from paystar_async.cli.console import EXIT_FAILED, print_json, stderr_console, stdout_console
 from paystar_async.cli.demo.batch import BatchRun, read_outcomes, write_csv
 from paystar_async.cli.demo.report import Report
 from paystar_async.cli.demo.sandbox import DemoSandbox, start_sandbox
 from paystar_async.cli.demo.transfers import pay_from_wallet
+from paystar_async.cli.json_output import JSON_OPTION
 from paystar_async.cli.parameters import count_parameter, number_parameter, seed_parameter
 from paystar_async.cli.progress import progress_bar
 from paystar_async.outcomes import Outcome, Succeeded
@@ -47,6 +48,7 @@ def demo(
     faults: Annotated[float, _FAULTS] = 0.05,
     seed: Annotated[int, seed_parameter("the seed of the sandbox's credentials and random faults")] = 0,
     concurrency: Annotated[int, count_parameter("maximum number of calls in flight")] = 16,
+    as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> int:
     """Pay a thousand transfers over a faulty network, and check the result with the sandbox ledger.
 
@@ -62,9 +64,12 @@ def demo(
     # The sandbox process needs it: a missing package is reported here, in one line.
     import paystar_async.sandbox.server  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
-    console = stdout_console()
+    console = stderr_console() if as_json else stdout_console()
     report = asyncio.run(Demo(transfers, faults, seed, concurrency, console).run())
-    console.print(report.table())
+    if as_json:
+        print_json(report.to_json())
+    else:
+        console.print(report.table())
     console.print("all checks passed" if report.is_passed else "SOME CHECKS FAILED")
     return 0 if report.is_passed else EXIT_FAILED
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from paystar_async.cli.console import make_table
+from paystar_async.cli.json_output import JsonObject
 from paystar_async.outcomes import Failed, Outcome, Succeeded
 
 EXPECTED_KILLS = 2
@@ -87,6 +88,15 @@ class Report:
     def is_passed(self) -> bool:
         """Whether every workflow succeeded and every count is as expected."""
         return all(self.workflows.values()) and all(is_expected is not False for _, _, is_expected in self.checks())
+
+    def to_json(self) -> JsonObject:
+        """Return the report as JSON types; ``ok`` of a check is null if any count is allowed."""
+        return {
+            "ok": self.is_passed,
+            "seconds": round(self.seconds, 1),
+            "workflows": [{"name": name, "ok": succeeded} for name, succeeded in self.workflows.items()],
+            "checks": [{"name": name, "count": count, "ok": is_ok} for name, count, is_ok in self.checks()],
+        }
 
     def table(self) -> Table:
         """Return the report as a table."""
