@@ -187,7 +187,10 @@ def broken_part(link: str, path: Path) -> str | None:
     target = (path.parent / address.path).resolve() if address.path else path
     if not (target.is_file() and target.is_relative_to(DOCS)):
         return address.path
-    anchors = read_guide(target).anchors if target.suffix == ".md" else frozenset[str]()
+    has_anchors = (
+        target.suffix == ".md" and target.name != "index.md"
+    )  # the README takes the place of index.md on the site
+    anchors = read_guide(target).anchors if has_anchors else frozenset[str]()
     return address.fragment if address.fragment and address.fragment not in anchors else None
 
 
@@ -261,6 +264,7 @@ class TestConvention:
         ("link", "broken"),
         [
             ("index.md", None),
+            ("index.md#start", "start"),
             ("#versions", None),
             ("#none", "none"),
             ("none.md", "none.md"),
