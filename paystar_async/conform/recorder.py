@@ -19,6 +19,8 @@ DEFAULT_MAX_BYTES = 4_000_000
 """Size at which a file of shapes stops growing."""
 MAX_DISTINCT = 2_000
 """Different records that one recorder counts; further ones are not recorded."""
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Flags of the file; a pipe without a reader is an error instead of a wait."""
 CALLBACK = "gateway.callback"
 """The endpoint of a recorded callback."""
 
@@ -52,6 +54,7 @@ class ShapeRecorder:
         self._counts: dict[tuple[object, ...], int] = {}
         self._comparisons = Comparisons(clock or SystemClock())
         self._has_warned = False
+        self._is_cut = False  # whether the last record was written in part
 
     async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         """Send the request, and record the shape of each of its responses."""
@@ -134,12 +137,16 @@ class ShapeRecorder:
 
     def _append(self, record: bytes) -> None:
         # O_APPEND and one write: records of several processes do not mix, and a killed process leaves none in part.
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        descriptor = os.open(self.path, _APPEND, 0o600)
         try:
-            if os.fstat(descriptor).st_size + len(record) <= self._max_bytes:
-                os.write(descriptor, record)
-            else:
+            if os.fstat(descriptor).st_size + len(record) > self._max_bytes:
                 self._warn(f"the file has {self._max_bytes} bytes")
+                return
+            if self._is_cut:
+                record = b"\n" + record
+            self._is_cut = os.write(descriptor, record) < len(record)
+            if self._is_cut:
+                self._warn("the disk is full")
         finally:
             os.close(descriptor)
 

@@ -3,7 +3,9 @@
 import json
 import logging
 import multiprocessing
+import os
 import random
+import resource
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -271,6 +273,43 @@ def test_recorder_file_survives_kill(tmp_path: Path) -> None:
     observations, unreadable = read_observations(path)
     assert unreadable == 0
     assert len(observations) > 100
+
+
+def _record_until_full(path: Path, lines: int) -> None:
+    recorder = ShapeRecorder(path)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))  # as on a full disk, the last write is cut
+    for number in range(lines):
+        recorder.record(observation(number))
+    assert path.stat().st_size == 1_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    recorder.record(observation(lines))
+
+
+def test_recorder_on_full_disk_loses_the_cut_record_alone(tmp_path: Path) -> None:
+    path = tmp_path / "shapes.jsonl"
+    process = multiprocessing.get_context("spawn").Process(target=_record_until_full, args=(path, 20))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    observations, unreadable = read_observations(path)
+    assert unreadable == 1
+    assert observations[-1].http_status == 20
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "immutable"])
+async def test_recorder_to_unwritable_file_lets_calls_go_on(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = {"pipe": tmp_path / "pipe", "device": Path("/dev/full"), "immutable": Path("/proc/version")}[kind]
+    if kind == "pipe":
+        os.mkfifo(path)  # without a reader: opening it would wait
+    elif not path.exists():
+        pytest.skip(f"{path} is a file of Linux")
+    recorder = ShapeRecorder(path)
+    for _ in range(3):
+        await call(recorder, ok([]))
+    assert [record.getMessage()[:31] for record in caplog.records] == ["shapes are no longer recorded: "]
 
 
 async def test_recorder_leaves_the_calls_of_an_inner_middleware(tmp_path: Path) -> None:
