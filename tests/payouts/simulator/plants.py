@@ -17,6 +17,7 @@ from paystar_async.payouts.channels import PayoutChannel
 from paystar_async.payouts.classify import AnyTransfer, Classification, Verdict, classify
 from paystar_async.payouts.identity import LedgerIdentity
 from paystar_async.payouts.ledger import leases
+from paystar_async.payouts.ledger.lease_statements import ACQUIRE_SEND_LEASE
 from paystar_async.payouts.ledger.leases import ChunkSnapshot, NotDue
 from paystar_async.payouts.ledger.updates import StoredTransfer, Transition
 from paystar_async.payouts.models import Policy, TransferState
@@ -197,7 +198,7 @@ def failed_look_up_means_not_found() -> Generator[None]:
 @contextmanager
 def pause_is_ignored() -> Generator[None]:
     """Send from an account that the operator has paused."""
-    acquire = leases.ACQUIRE_SEND_LEASE.replace("paused <> 0", "paused <> paused")
+    acquire = ACQUIRE_SEND_LEASE.replace("paused <> 0", "paused <> paused")
     with patch.object(leases, "ACQUIRE_SEND_LEASE", acquire):
         yield
 

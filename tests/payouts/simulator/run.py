@@ -267,10 +267,10 @@ class Simulation:
             await updates.resume(ledger, channel.name, channel.account, deposit or None)
             return
         for record in await queries.review(ledger, channel.name, channel.account, 3):
-            verdict = self.bank.statement(record.track_id)
-            if verdict is None:
+            statement = self.bank.statement(record.track_id)
+            if statement is None:
                 continue
-            verdict = rng.choice(("failed", "resend")) if verdict == "failed" else verdict
+            verdict: Resolution = rng.choice(("failed", "resend")) if statement == "failed" else statement
             self.checker.decided.add((record.track_id, verdict))
             self.world.note(f"operator decides {record.track_id}: {verdict}")
             # Two operators at once: one decision is recorded.
