@@ -16,7 +16,7 @@ from paystar_async.models.identity import MatchCard, MatchIban
 from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer
 from paystar_async.models.wallet import Accepted, FindWalletTransfers, SettleWallet, WalletTransfer
 from paystar_async.runtime.clock import Clock
-from paystar_async.values.dates import parse_tehran
+from paystar_async.values.dates import TEHRAN_OFFSET, parse_tehran
 from paystar_async.values.shapes import list_in
 
 V = TypeVar("V")
@@ -25,7 +25,6 @@ MAX_REMEMBERED = 1000
 """Track ids, orders and payments that are remembered, each."""
 LISTED_SECONDS = 60.0
 """Seconds after which an accepted transfer is listed."""
-_TEHRAN_OFFSET_SECONDS = 12_600
 _TOLERANCE_SECONDS = 120.0
 _TEN_TIMES = 10
 Facts = dict[str, str]
@@ -225,7 +224,7 @@ class Comparisons:
         earliest, latest = since - _TOLERANCE_SECONDS, self.clock.time() + _TOLERANCE_SECONDS
         if earliest <= moment.timestamp() <= latest:
             return "tehran"
-        return "utc" if earliest <= moment.timestamp() + _TEHRAN_OFFSET_SECONDS <= latest else None
+        return "utc" if earliest <= moment.timestamp() + TEHRAN_OFFSET.total_seconds() <= latest else None
 
 
 def _remember(memory: dict[int, V], key: int, value: V) -> None:

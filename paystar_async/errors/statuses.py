@@ -225,12 +225,15 @@ BY_STATUS: Mapping[int | str, type[StatusError]] = {
 }
 
 
+def without_gateway_offset(status: int | str) -> int | str:
+    """Return a gateway code without the -100 that some gateways add to it (``-106`` is ``-6``)."""
+    return status + 100 if isinstance(status, int) and status < -100 else status
+
+
 def status_class(status: int | str) -> type[StatusError]:
-    """Return the error class of a status; a gateway code minus 100 means the code itself (``-106`` is ``-6``)."""
-    if isinstance(status, int) and status < -100:
-        status = status + 100
+    """Return the error class of a status."""
     # assumed (unknown-status): every status is listed; any other status has no class, and is not a success.
-    return BY_STATUS.get(status, StatusError)
+    return BY_STATUS.get(without_gateway_offset(status), StatusError)
 
 
 def http_may_have_executed(http_status: int) -> bool:

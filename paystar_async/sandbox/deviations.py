@@ -6,7 +6,7 @@ A deviation wraps the bank as a middleware wraps a client: it gets the call and 
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -18,6 +18,7 @@ from paystar_async.sandbox.authentication import EXPIRED_TOKEN, INVALID_INPUT, I
 from paystar_async.sandbox.payments import ALREADY_VERIFIED, UNKNOWN_REF_NUM, GatewayPayments
 from paystar_async.sandbox.responses import INVALID_ACCESS, Refusal, SandboxResponse, json_response
 from paystar_async.sandbox.settings import Settings
+from paystar_async.values.dates import TEHRAN_OFFSET
 from paystar_async.values.shapes import list_in
 
 OTHER = "other"
@@ -26,7 +27,6 @@ _UNLISTED_STATUS = -50
 _VERIFICATION_FAILED = -9
 _MAX_LIST = 500
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
-_TEHRAN_OFFSET = timedelta(hours=3, minutes=30)
 
 
 @frozen(kw_only=True)
@@ -161,7 +161,7 @@ def _shift_times(_: BankCall, envelope: Envelope) -> Envelope:
 
 def _shift_fields(fields: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: str(datetime.fromisoformat(value) - _TEHRAN_OFFSET)
+        name: str(datetime.fromisoformat(value) - TEHRAN_OFFSET)
         if isinstance(value, str) and _TIME.fullmatch(value)
         else value
         for name, value in fields.items()

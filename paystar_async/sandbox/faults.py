@@ -12,7 +12,7 @@ from paystar_async.endpoint import Endpoint
 from paystar_async.errors import ConfigurationError
 from paystar_async.sandbox.authentication import key_refusal
 from paystar_async.sandbox.responses import Refusal, SandboxResponse, json_response
-from paystar_async.sandbox.settings import MAX_SECONDS, Settings, is_number
+from paystar_async.sandbox.settings import MAX_SECONDS, Settings, is_flag, is_number
 from paystar_async.table import BY_ID
 
 
@@ -63,10 +63,6 @@ _ASPECTS = {FaultKind.LATENCY: "latency", **dict.fromkeys(_REFUSAL_HTTP_STATUS, 
 _CALLS = tuple(endpoint.id for endpoint in BY_ID.values() if endpoint.kind == "call")
 
 
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
-
-
 def _is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -83,7 +79,7 @@ _VALIDATORS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         f"an integer up to {MAX_NUMBER}, or None for no limit",
     ),
     "seconds": (is_number, f"a number from 0 to {MAX_SECONDS}"),
-    "executed": (_is_flag, "true or false"),
+    "executed": (is_flag, "true or false"),
     "status": (
         lambda value: (
             len(value) <= MAX_STATUS_CHARACTERS
@@ -92,7 +88,7 @@ _VALIDATORS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         ),
         f"an integer up to {MAX_NUMBER} or a text of up to {MAX_STATUS_CHARACTERS} characters",
     ),
-    "envelope": (_is_flag, "true or false"),
+    "envelope": (is_flag, "true or false"),
 }
 """Attribute of a fault → its check, and the allowed values for the error message."""
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import random
-import string
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -14,7 +13,7 @@ from paystar_async.runtime.clock import Clock
 from paystar_async.sandbox.ledger import random_id
 from paystar_async.sandbox.responses import Refusal
 from paystar_async.sandbox.settings import Settings
-from paystar_async.sandbox.test_data import Person
+from paystar_async.sandbox.test_data import Person, random_digits
 from paystar_async.values.masking import mask_card
 
 TOKEN_USED, ABOVE_CEILING, UNKNOWN_REF_NUM, ALREADY_VERIFIED, PARAMETER_MISMATCH, NOT_VERIFIABLE = (
@@ -201,7 +200,7 @@ class GatewayPayments:
         payment = self._find_by_token(token)
         if payment.choice:
             raise Refusal(TOKEN_USED)
-        payment.opened, payment.choice, payment.transaction_id = True, choice, self._random_digits(9)
+        payment.opened, payment.choice, payment.transaction_id = True, choice, self._random_number(9)
         if payment.is_paid:
             self._record_payment(payment, card)
         return self._callback(payment)
@@ -277,15 +276,15 @@ class GatewayPayments:
         card = payment.request.card_number or card or self._rng.choice(self._people).card
         payment.card_number = mask_card(card)
         payment.hashed_card_number = hashlib.sha256(card.encode()).hexdigest().upper()
-        payment.tracking_code, payment.ref_id = self._random_digits(6), self._random_digits(12)
+        payment.tracking_code, payment.ref_id = self._random_number(6), self._random_number(12)
 
     def _callback(self, payment: Payment) -> CallbackRequest:
         method = payment.request.callback_method
         uses_get = self._settings.default_callback_method == "GET" if method is None else method == METHOD_GET
         return CallbackRequest(fields=callback_fields(payment), uses_get=uses_get, url=payment.request.callback)
 
-    def _random_digits(self, count: int) -> str:
-        return self._rng.choice("123456789") + "".join(self._rng.choices(string.digits, k=count - 1))
+    def _random_number(self, digits: int) -> str:
+        return random_digits(self._rng, digits, first="123456789")
 
 
 def callback_fields(payment: Payment) -> dict[str, str]:

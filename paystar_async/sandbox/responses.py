@@ -9,6 +9,7 @@ from attrs import field, frozen
 from starlette.requests import Request as HttpRequest
 
 from paystar_async.endpoint import Endpoint
+from paystar_async.errors.statuses import without_gateway_offset
 from paystar_async.sandbox.settings import Settings
 
 
@@ -98,7 +99,7 @@ class Refusal(Exception):
         super().__init__(status)
         self.status, self.fields = status, fields
         self.http_status = 401 if status == _UNAUTHENTICATED else http_status  # assumed (unauthenticated-http)
-        self.message = message or MESSAGES.get(status) or MESSAGES.get(_without_offset(status)) or str(status)
+        self.message = message or MESSAGES.get(status) or MESSAGES.get(without_gateway_offset(status)) or str(status)
 
     def to_response(self, settings: Settings, failure_http: int | None = None) -> SandboxResponse:
         """Return the refusal in its envelope.
@@ -115,8 +116,3 @@ class Refusal(Exception):
                 "api_version": "v1",
             }
         return json_response(envelope, http_status=self.http_status or failure_http or settings.failure_http)
-
-
-def _without_offset(status: int | str) -> int | str:
-    """Return a gateway status without the -100 that some gateways add to it."""
-    return status + 100 if isinstance(status, int) and status < -100 else status

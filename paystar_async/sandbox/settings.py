@@ -27,7 +27,8 @@ def is_rial(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_RIAL
 
 
-def _is_flag(value: object) -> bool:
+def is_flag(value: object) -> bool:
+    """Return True for True and False."""
     return isinstance(value, bool)
 
 
@@ -65,7 +66,7 @@ def _rial(default: int, en: str, fa: str) -> Any:
 
 
 def _flag(en: str, fa: str, *, default: bool = False) -> Any:
-    return _setting(default, _is_flag, "true or false", en, fa)
+    return _setting(default, is_flag, "true or false", en, fa)
 
 
 def _choice(choices: tuple[object, ...], en: str, fa: str) -> Any:

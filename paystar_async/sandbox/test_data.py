@@ -62,14 +62,14 @@ def make_people(seed: int, count: int = 6) -> tuple[Person, ...]:
 
 def _make_person(rng: random.Random, index: int) -> Person:
     bank = rng.choice([bank for bank in BANKS if bank.card_bins])
-    account = _random_digits(rng, 12, first="123456789")
+    account = random_digits(rng, 12, first="123456789")
     return Person(
         first_name=_FIRST_NAMES[index % len(_FIRST_NAMES)],
         last_name=_LAST_NAMES[rng.randrange(len(_LAST_NAMES))],
         national_id=_random_national_id(rng),
         birth_date=f"{rng.randint(1960, 2004)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}",
-        mobile="0912" + _random_digits(rng, 7),
-        card=next(filter(is_valid_card, _with_each_digit(bank.card_bins[0] + _random_digits(rng, 9)))),
+        mobile="0912" + random_digits(rng, 7),
+        card=next(filter(is_valid_card, _with_each_digit(bank.card_bins[0] + random_digits(rng, 9)))),
         account=account,
         bank_id=bank.id,
         iban=make_iban(bank.id, account),
@@ -78,12 +78,13 @@ def _make_person(rng: random.Random, index: int) -> Person:
 
 def _random_national_id(rng: random.Random) -> str:
     while True:
-        for national_id in _with_each_digit(_random_digits(rng, 9)):
+        for national_id in _with_each_digit(random_digits(rng, 9)):
             if is_valid_national_id(national_id):
                 return national_id
 
 
-def _random_digits(rng: random.Random, count: int, first: str = "0123456789") -> str:
+def random_digits(rng: random.Random, count: int, *, first: str = "0123456789") -> str:
+    """Return ``count`` random digits, the first of them out of ``first``."""
     return rng.choice(first) + "".join(rng.choices("0123456789", k=count - 1))
 
 

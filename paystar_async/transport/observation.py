@@ -1,4 +1,4 @@
-"""Report the shape of a response to the middleware that wants it, without any value of the response."""
+"""Report the shape of a response, without any value of it, to a middleware that observes the request."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, cast
@@ -8,11 +8,10 @@ from paystar_async.errors import StatusError, status_class
 from paystar_async.runtime.events import logger
 from paystar_async.transport.decoder import INVALID_ACCESS, SUCCESS, parse_status
 from paystar_async.transport.encoder import count_items
-from paystar_async.values.dates import parse_tehran, parse_unix_time
+from paystar_async.values.dates import TEHRAN_OFFSET, parse_tehran, parse_unix_time
 from paystar_async.values.shapes import shape_of
 
 _EXPIRY_FIELDS = ("api_key_expire_date", "inquiry_key_expire_date")
-_TEHRAN_OFFSET_SECONDS = 12_600
 _TOLERANCE_SECONDS = 600
 _MAX_LIFETIME_SECONDS = 2 * 86_400
 
@@ -43,7 +42,7 @@ def report_observation(
                 facts={} if envelope is None else _facts(request, envelope, now),
             )
         )
-    except Exception as error:  # after a payment was sent, nothing here may look like a failed payment
+    except Exception as error:  # the call may have paid: an error in here must not look like a failed payment
         logger.warning("the shape of a response was not recorded: %s", type(error).__name__)
 
 
@@ -77,7 +76,7 @@ def _facts(request: Request[Any], envelope: Mapping[str, object], now: float) ->
 
 
 def _expiry_kind(expiry: object, now: float) -> str:
-    """Return how a key's expiry is written, judged by the time at which a key expires."""
+    """Return the form of a key's expiry, derived from the lifetime of a key."""
     if expiry is None:
         return "absent"
     if isinstance(expiry, int | float):
@@ -91,7 +90,7 @@ def _expiry_kind(expiry: object, now: float) -> str:
     return next(
         (
             zone
-            for zone, offset in (("tehran", 0), ("utc", _TEHRAN_OFFSET_SECONDS))
+            for zone, offset in (("tehran", 0), ("utc", TEHRAN_OFFSET.total_seconds()))
             if 0 < lifetime + offset <= _MAX_LIFETIME_SECONDS
             and abs((lifetime + offset + 1800) % 3600 - 1800) < _TOLERANCE_SECONDS
         ),

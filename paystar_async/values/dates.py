@@ -9,7 +9,8 @@ from paystar_async.values.digits import normalize_digits, strip_marks
 from paystar_async.values.field_type import FieldType
 from paystar_async.values.masking import describe_value
 
-TEHRAN = timezone(timedelta(hours=3, minutes=30), "Tehran")
+TEHRAN_OFFSET = timedelta(hours=3, minutes=30)
+TEHRAN = timezone(TEHRAN_OFFSET, "Tehran")
 """The UTC offset of Tehran; Iran abolished summer time in 2022, so no time zone data is needed."""
 
 # No Gregorian day of these years is ever sent, so a day in such a year is Jalali.

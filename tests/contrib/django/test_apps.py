@@ -6,6 +6,8 @@ from paystar_async.contrib.django.system_checks import check_deployment, check_s
 
 
 def test_ready_registers_checks_and_deployment_checks() -> None:
-    assert check_settings in registry.get_checks()
-    assert check_deployment not in registry.get_checks()
-    assert check_deployment in registry.get_checks(include_deployment_checks=True)
+    usual: list[object] = [*registry.get_checks()]
+    with_deployment: list[object] = [*registry.get_checks(include_deployment_checks=True)]
+    assert check_settings in usual
+    assert check_deployment not in usual
+    assert check_deployment in with_deployment
