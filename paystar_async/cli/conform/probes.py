@@ -215,7 +215,7 @@ PROBES: Sequence[Probe] = (
     Probe(
         "wallet.find unknown",
         "wallet",
-        f"look up an unknown track_id – {_READ}",
+        f"look up an unknown track_id in the wallet – {_READ}",
         lambda context: context.send(FindWalletTransfers(track_id=_unknown_id())),
     ),
     Probe(
