@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from paystar_async._version import VERSION
 from paystar_async.config import normalize_base_url, read_setting
-from paystar_async.credentials import BASE_URL
+from paystar_async.credentials import BASE_URL, Realm
 from paystar_async.endpoint import Endpoint, Request, Send
 from paystar_async.errors import (
     ConfigurationError,
@@ -134,6 +134,13 @@ class Metered:
         self._stops = meter.create_counter(
             "paystar.payout.stops", unit="{stop}", description="How often payouts were stopped, by reason."
         )
+        # Prometheus computes an increase only between two samples: a counter that begins at 1 alerts nobody.
+        for realm in (Realm.APPLICATION, Realm.WALLET):
+            for reason in _STOP_REASONS.values():
+                self._stops.add(0, {"paystar.realm": realm.value, "paystar.reason": reason})
+        for realm in (Realm.APPLICATION, Realm.WALLET, Realm.INQUIRY):
+            for result in _REFRESH_RESULTS.values():
+                self._refreshes.add(0, {"paystar.realm": realm.value, "paystar.result": result})
         self._transfers = meter.create_gauge(
             "paystar.payout.transfers", unit="{transfer}", description="Transfers in the payout ledger by state."
         )

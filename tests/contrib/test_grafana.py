@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any, get_args
 
@@ -82,6 +84,19 @@ def test_queries_name_known_states() -> None:
     values = {value for query in QUERIES for text in re.findall(r'"(.*?)"', query) for value in text.split("|")}
     assert len(values) > 5
     assert values <= known
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool")
+def test_queries_are_valid_promql(tmp_path: Path) -> None:
+    rules = [
+        {"record": f"query{number}", "expr": query.replace("$__rate_interval", "5m")}
+        for number, query in enumerate(QUERIES)
+    ]
+    file = tmp_path / "rules.yaml"  # JSON is YAML
+    file.write_text(json.dumps({"groups": [{"name": "queries", "rules": rules}]}))
+    checked = subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    assert f"{len(QUERIES)} rules found" in checked.stdout
 
 
 @pytest.mark.parametrize("query", QUERIES)

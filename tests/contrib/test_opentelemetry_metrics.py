@@ -113,6 +113,21 @@ def test_on_event_counts_each_event_once(name: EventName, metrics: Metrics) -> N
     assert "w1" not in str(points)
 
 
+def test_counters_of_alerts_begin_at_zero(metrics: Metrics) -> None:
+    """Prometheus would see no increase in a counter whose first sample is 1."""
+    recorder = Metered(metrics.provider)
+    counters = ("paystar.client.key.refreshes", "paystar.payout.stops")
+    before = [metrics.values(counter) for counter in counters]
+    for name in get_args(EventName):
+        for realm in ("application", "wallet"):
+            recorder.on_event(Event(name=name, realm=realm, account="a"))
+    for counter, initial in zip(counters, before, strict=True):
+        values = metrics.values(counter)
+        assert set(initial.values()) == {0}
+        assert values.keys() == initial.keys()
+        assert 1 in values.values()
+
+
 async def test_observe_records_states_of_transfers_and_orders(metrics: Metrics, tmp_path: Path) -> None:
     sandbox = Sandbox()
     sandbox.settings.settle_seconds = 0.0
