@@ -1,7 +1,7 @@
 """The stored form of a key: columns that updates compare, and a payload, which may be encrypted."""
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from typing import TypeGuard, cast
 
@@ -148,7 +148,10 @@ def _wrap_secrets(fields: dict[str, object]) -> dict[str, object]:
 
 
 def _is_time(value: object) -> TypeGuard[float | None]:
-    return value is None or (isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value))
+    if value is None:
+        return True
+    # Compared, because math.isfinite raises for an integer that is too long for a float.
+    return isinstance(value, float | int) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _corrupt(key: KeyId) -> StorageCorrupt:

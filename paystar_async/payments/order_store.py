@@ -13,6 +13,7 @@ from paystar_async.errors import ConfigurationError, ForeignRecord, StorageCorru
 from paystar_async.payments.models import Order, OrderStatus, PaymentAttempt
 from paystar_async.payments.outcomes import Verified
 from paystar_async.storage.database import Database, Parameters, Row, Transaction
+from paystar_async.storage.record_types import require_types
 from paystar_async.values.secret import Secret
 
 SCHEMA = (
@@ -244,7 +245,7 @@ def _read_order(rows: list[Row]) -> Order:
     row = rows[0]
     try:
         is_verified = OrderStatus(row["state"]) is OrderStatus.VERIFIED
-        return Order(
+        order = Order(
             order_id=row["order_id"],
             amount=row["amount"],
             version=row["version"],
@@ -265,13 +266,16 @@ def _read_order(rows: list[Row]) -> Order:
             notify_attempts=row["notify_attempts"],
             attempts=tuple(_read_attempt(row) for row in rows if row["p_ref_num"] is not None),
         )
+        if order.verified is not None:
+            require_types(order.verified, "receipt")
+        return require_types(order, "order")
     except ValueError:
         raise StorageCorrupt("an order is stored with an unknown state") from None
 
 
 def _read_attempt(row: Row) -> PaymentAttempt:
     """Return the payment of a row of SELECT_ORDER."""
-    return PaymentAttempt(
+    attempt = PaymentAttempt(
         ref_num=row["p_ref_num"],
         payment_amount=row["p_payment_amount"],
         paid_amount=row["p_paid_amount"],
@@ -281,3 +285,4 @@ def _read_attempt(row: Row) -> PaymentAttempt:
         last_unpaid_at=row["p_last_unpaid_at"],
         next_check_at=row["p_next_check_at"],
     )
+    return require_types(attempt, "payment")

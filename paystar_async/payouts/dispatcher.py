@@ -35,6 +35,7 @@ from attrs import define, field
 from paystar_async.errors import PaystarError
 from paystar_async.payouts.channels import PayoutChannel
 from paystar_async.payouts.ledger.leases import Lane, NotDue, next_send_time
+from paystar_async.payouts.ledger.queries import due_time
 from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import Policy
 from paystar_async.payouts.worker import ChunkWorker
@@ -99,7 +100,7 @@ class DueQueue:
             params: dict[str, Value] = {"product": channel.name, "account": channel.account, "limit": limit}
             lane = f"{channel.name} checks"
             checks = await self.ledger.fetch(_SELECT_CHECKS, params)
-            chunks += [DueChunk(row["due_at"], row["chunk_id"], lane, MAX_STATUS_CHECKS) for row in checks]
+            chunks += [DueChunk(due_time(row), row["chunk_id"], lane, MAX_STATUS_CHECKS) for row in checks]
             for hold in await self.ledger.fetch(_SELECT_LANES, params):
                 account = channel.name, channel.account, hold["deposit"]
                 identity.check_version(hold["version"], seen_versions.get(account, 0))
@@ -127,7 +128,7 @@ class DueQueue:
 
 def _due_send(row: Row, lane: str) -> DueChunk:
     policy = _policy(row["policy"])
-    return DueChunk(row["due_at"], row["chunk_id"], lane, policy.concurrency, policy.rate)
+    return DueChunk(due_time(row), row["chunk_id"], lane, policy.concurrency, policy.rate)
 
 
 _policy = lru_cache(maxsize=64)(Policy.from_json)

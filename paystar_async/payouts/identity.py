@@ -13,6 +13,7 @@ from attrs import define, field
 from paystar_async.errors import SchemaMismatch, StorageError
 from paystar_async.runtime.events import logger
 from paystar_async.storage.database import Database
+from paystar_async.storage.record_types import parse_float, require_text, require_time
 
 Account = tuple[str, str, str]
 """Product, account and deposit account of a row of the ledger's holds."""
@@ -90,12 +91,14 @@ class LedgerIdentity:
             return None
         origin: str = here["origin"]
         rows = await database.fetch(_SELECT_KNOWN_ORIGIN)
-        before, _, restored_at = rows[0]["value"].partition(" ") if rows else ("", "", "")
+        known = require_text(rows[0]["value"], "origin of the payout ledger") if rows else ""
+        before, _, restored_at = known.partition(" ")
         stable_origin = origin.rpartition(":")[2]  # the device number may change at each boot
         if before != stable_origin:
             restored_at = str(here["at"]) if rows else ""
             await database.execute(_UPSERT_ORIGIN, {"value": f"{stable_origin} {restored_at}"})
-        self.restored_at = float(restored_at or "-inf")
+        if restored_at:
+            self.restored_at = require_time(parse_float(restored_at), "restore of the payout ledger")
         return origin
 
     def is_newly_restored(self, now: float) -> bool:

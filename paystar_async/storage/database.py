@@ -34,6 +34,10 @@ TRANSACTION_SECONDS = 30.0
 """The longest time that a transaction may idle: an open transaction blocks all others."""
 
 
+CONTRADICTION_HINT = "rows contradict each other, as after a change by hand: restore all tables from one backup"
+"""The hint of a constraint that fails: every statement here expects the conflicts that other processes cause."""
+
+
 class Transaction(Protocol):
     """Statements that are applied together or not at all; a failed statement ends the transaction."""
 

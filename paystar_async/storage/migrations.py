@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from paystar_async.errors import SchemaMismatch
+from paystar_async.errors import SchemaMismatch, StorageCorrupt
 from paystar_async.storage.database import NONE, Database, Parameters, Transaction
 
 
@@ -42,7 +42,10 @@ async def migrate(
 
 async def _version(reader: Database | Transaction, name: str) -> int | None:
     rows = await reader.fetch("SELECT version FROM paystar_schema WHERE name = :name", {"name": name})
-    return rows[0]["version"] if rows else None
+    version = rows[0]["version"] if rows else None
+    if not isinstance(version, int | None):
+        raise StorageCorrupt(f"the version of the tables of {name!r} is not a number")
+    return version
 
 
 def _remaining(name: str, done: int, steps: Sequence[str]) -> int:

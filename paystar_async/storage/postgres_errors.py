@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import sniffio
 
 from paystar_async.errors import ConfigurationError, SchemaMismatch, StorageCorrupt, StorageError, StorageUnavailable
+from paystar_async.storage.database import CONTRADICTION_HINT
 
 if TYPE_CHECKING:
     import psycopg
@@ -72,6 +73,8 @@ def _map_psycopg_error(error: "psycopg.Error") -> StorageError:
     text = error.diag.message_primary or type(error).__name__
     if state.startswith("XX00") and state != "XX000":
         return StorageCorrupt(f"PostgreSQL reports damage: {text}")
+    if state.startswith("23"):
+        return StorageError(f"PostgreSQL: {type(error).__name__} {state}", hint=CONTRADICTION_HINT)
     if state == "42501":
         return StorageUnavailable(f"PostgreSQL: {text}", hint="grant this user the rights on the paystar_ tables")
     if state in _TEXT:

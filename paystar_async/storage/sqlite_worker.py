@@ -16,7 +16,7 @@ import anyio
 import sniffio
 
 from paystar_async.errors import SchemaMismatch, StorageCorrupt, StorageError, StorageUnavailable
-from paystar_async.storage.database import TRANSACTION_SECONDS, Row
+from paystar_async.storage.database import CONTRADICTION_HINT, TRANSACTION_SECONDS, Row
 
 T = TypeVar("T")
 
@@ -357,6 +357,8 @@ def map_error(error: sqlite3.Error, path: Path) -> StorageError:
     code = _primary_code(error)
     if code in _CORRUPT:
         return StorageCorrupt(f"{path} is no SQLite database, or a damaged one: {error}")
+    if code == sqlite3.SQLITE_CONSTRAINT:
+        return StorageError(f"{path}: {error}", hint=CONTRADICTION_HINT)
     if code == sqlite3.SQLITE_ERROR:
         return SchemaMismatch(f"{path}: {error}")
     if code in _HINTS:

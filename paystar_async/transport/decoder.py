@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 from attrs import has
 
 from paystar_async.credentials import Realm
-from paystar_async.endpoint import Request
+from paystar_async.endpoint import Request, Safety
 from paystar_async.errors import (
     BY_STATUS,
     Executed,
@@ -158,7 +158,9 @@ class ResponseDecoder:
             InvalidResponse: the body is not an envelope, or its data does not fit the endpoint's response type.
         """
         try:
-            envelope = _envelope(body, http_status) if envelope is None else envelope
+            envelope = (
+                _envelope(body, refuses_key=_refuses_key(request, http_status, body)) if envelope is None else envelope
+            )
             status = _status(envelope, http_status)
             if status in SUCCESS:
                 data, message = envelope.get("data"), envelope.get("message")
@@ -273,12 +275,22 @@ _ABOUT_HTTP = {
 """The likely cause of an HTTP status that came without an envelope."""
 
 
-def _envelope(body: bytes, http_status: int = 200) -> dict[str, object]:
-    """Return the envelope; an empty dict for HTTP 401, which refuses the key whatever its body is."""
+def _refuses_key(request: Request[Any], http_status: int, body: bytes) -> bool:
+    """Return True for HTTP 401, which refuses the key whatever its body is.
+
+    A call that moves money is sent again with another key, so there the body must not look like an envelope.
+    """
+    if http_status != 401:
+        return False
+    return request.endpoint.safety is Safety.READ or body.strip() == b"[]" or body.lstrip()[:1] not in (b"{", b"[")
+
+
+def _envelope(body: bytes, *, refuses_key: bool = False) -> dict[str, object]:
+    """Return the envelope; an empty dict for an unreadable body if the response ``refuses_key`` anyway."""
     try:
         value = json_codec.loads(body)
     except json_codec.InvalidJSON as error:
-        if http_status == 401:
+        if refuses_key:
             return {}
         reason = str(error) if body.strip() else "an empty body"
         if body.lstrip()[:1] == b"<":
@@ -286,7 +298,7 @@ def _envelope(body: bytes, http_status: int = 200) -> dict[str, object]:
         raise InvalidResponse("$", f"expected a JSON envelope, got {reason}") from None
     if isinstance(value, dict):
         return value  # pyright: ignore[reportUnknownVariableType]
-    if http_status == 401:
+    if refuses_key:
         return {}
     raise InvalidResponse("$", "expected a JSON object")
 

@@ -37,6 +37,7 @@ CORRUPT_FIELDS: list[tuple[str, str | float | None, type[StorageError]]] = [
         payload(open=f'{{{NO_TOKENS},"issued_at":1e999,"expires_at":null}}'),
         StorageCorrupt,
     ),
+    ("payload", payload(open=f'{{{NO_TOKENS},"issued_at":null,"expires_at":1{"0" * 400}}}'), StorageCorrupt),
     ("payload", payload(format=None), StorageCorrupt),
     ("payload", payload(format=True), StorageCorrupt),
     ("payload", payload(format=2), SchemaMismatch),

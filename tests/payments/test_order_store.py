@@ -202,6 +202,24 @@ async def test_find_unknown_state_is_corrupt(backend: Backend, store: OrderStore
         await store.find("o-1")
 
 
+@pytest.mark.parametrize("column", ["created_at", "reserved_at", "verified_at", "notify_at", "notified_at"])
+async def test_find_order_with_invalid_time_is_corrupt(backend: Backend, store: OrderStore, column: str) -> None:
+    await stored_order_with(store)
+    backend.execute(f"UPDATE paystar_orders SET {column} = 'Infinity'")
+
+    with pytest.raises(StorageCorrupt, match=f"the stored order has an invalid {column}"):
+        await store.find("o-1")
+
+
+@pytest.mark.parametrize("column", ["created_at", "last_unpaid_at", "next_check_at"])
+async def test_find_payment_with_invalid_time_is_corrupt(backend: Backend, store: OrderStore, column: str) -> None:
+    await stored_order_with(store)
+    backend.execute(f"UPDATE paystar_payments SET {column} = 'Infinity'")
+
+    with pytest.raises(StorageCorrupt, match=f"the stored payment has an invalid {column}"):
+        await store.find("o-1")
+
+
 async def test_find_newer_schema_is_refused(backend: Backend, store: OrderStore) -> None:
     await stored_order_with(store)
     backend.execute("UPDATE paystar_schema SET version = 99 WHERE name = 'orders'")

@@ -1,12 +1,14 @@
 """Migrations: missing steps, failed steps, newer versions and foreign tables."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from paystar_async.errors import SchemaMismatch
+from paystar_async.errors import SchemaMismatch, StorageCorrupt
 from paystar_async.storage.database import Database
 from paystar_async.storage.factory import database
+from paystar_async.storage.sqlite import SqliteDatabase
 from tests.storage.example_table import INSERT, ROW, SCHEMA
 
 
@@ -30,6 +32,16 @@ async def test_migrate_failed_step_changes_nothing(migrated_db: Database) -> Non
         )
     assert await migrated_db.fetch("SELECT version FROM paystar_schema") == [{"version": 1}]
     await migrated_db.migrate("things", (*SCHEMA, "ALTER TABLE things ADD COLUMN colour BIGINT"))
+
+
+async def test_migrate_version_that_is_no_number_is_corrupt(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "things.db")
+    await database.migrate("things", ("CREATE TABLE things (id TEXT)",))
+    await database.execute("UPDATE paystar_schema SET version = 'two'")
+
+    with pytest.raises(StorageCorrupt, match="not a number"):
+        await database.migrate("things", ("CREATE TABLE things (id TEXT)",))
+    await database.aclose()
 
 
 async def test_migrate_newer_version_is_refused(migrated_db: Database) -> None:

@@ -48,6 +48,15 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return statements
 
 
+async def test_execute_failed_constraint_names_the_remedy(db: SqliteDatabase) -> None:
+    await db.execute(PUT, {"name": "a"})
+
+    with pytest.raises(StorageError) as caught:
+        await db.execute(PUT, {"name": "a"})
+
+    assert "restore all tables from one backup" in caught.value.hint
+
+
 async def run_queued(
     db: SqliteDatabase, works: Sequence[Callable[[Transaction], Coroutine[Any, Any, T]]]
 ) -> list[asyncio.Task[T]]:

@@ -164,6 +164,26 @@ def test_decode_field_errors_are_shown(data: object, fields: dict[str, list[str]
     assert all(f"{name}: {', '.join(texts)}" in str(error) for name, texts in fields.items())
 
 
+@pytest.mark.parametrize(
+    "body", [b'{"status": "ok", "data": {"hashid": "h-', b'[{"status": "ok"}]', b'{"a": 1, "a": 1}']
+)
+def test_decode_401_with_broken_envelope_may_be_executed(body: bytes) -> None:
+    with pytest.raises(InvalidResponse) as caught:
+        decode("transfers.settle", body, 401)
+
+    assert caught.value.executed == "maybe"
+    with pytest.raises(InvalidToken):
+        decode("transfers.find", body, 401)
+
+
+@pytest.mark.parametrize("body", [b"", b" [] ", b"<html>no</html>", b"Unauthorized", b'"no"'])
+def test_decode_401_without_envelope_is_not_executed(body: bytes) -> None:
+    with pytest.raises(InvalidToken) as caught:
+        decode("transfers.settle", body, 401)
+
+    assert caught.value.executed == "no"
+
+
 @pytest.mark.parametrize("status", [3, 4, 9, 10, 13])
 @pytest.mark.parametrize("transfer_status", ["pending", "success", "queued"])
 def test_decode_refusal_with_transfer_is_maybe_executed(status: int, transfer_status: str) -> None:

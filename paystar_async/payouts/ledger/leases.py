@@ -34,6 +34,7 @@ from paystar_async.payouts.ledger.updates import StoredTransfer, stored_transfer
 from paystar_async.payouts.models import ChunkPhase, ChunkRecord, Policy, ProductName, TransferState
 from paystar_async.storage.database import Row
 from paystar_async.storage.database import Value as Stored
+from paystar_async.storage.record_types import require_types
 
 SLOT_SECONDS = 8.0
 """Seconds that a chunk being sent counts towards its account's concurrency, unless the sender extends them."""
@@ -341,9 +342,10 @@ def _lease(
 
 
 def _snapshot(row: Row) -> ChunkSnapshot:
-    return ChunkSnapshot(
+    snapshot = ChunkSnapshot(
         chunk=chunk_of(row),
         policy=Policy.from_json(row["policy"]),
         at=row["at"],
         next_send_at=row["next_send_at"] or 0.0,  # no row: a ledger that ``acquire_send_lease`` refuses
     )
+    return require_types(snapshot, "hold")

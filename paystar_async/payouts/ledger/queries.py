@@ -17,6 +17,7 @@ from paystar_async.payouts.models import (
     TransferState,
 )
 from paystar_async.storage.database import Row
+from paystar_async.storage.record_types import require_time, require_types
 from paystar_async.values.field_type import short_repr
 
 BATCH_COLUMNS = "batch_id, product, account, total, amount, digest, policy, created_at"
@@ -123,8 +124,7 @@ async def page(
 async def totals(ledger: LedgerDatabase, batch_id: str) -> Mapping[TransferState, tuple[int, int]]:
     """Return the number of a batch's transfers in each state, and their sum in Rial."""
     rows = await ledger.fetch(_TOTALS, {"batch_id": batch_id})
-    # A server sums whole numbers to a decimal.
-    return {_state(row["state"]): (int(row["count"]), int(row["amount"])) for row in rows}
+    return _totals(rows)
 
 
 async def account_totals(
@@ -132,7 +132,7 @@ async def account_totals(
 ) -> Mapping[TransferState, tuple[int, int]]:
     """Return the number of an account's transfers in each state, and their sum in Rial."""
     rows = await ledger.fetch(_ACCOUNT_TOTALS, {"product": product, "account": account})
-    return {_state(row["state"]): (int(row["count"]), int(row["amount"])) for row in rows}
+    return _totals(rows)
 
 
 async def review(ledger: LedgerDatabase, product: ProductName, account: str, limit: int = 500) -> list[TransferRecord]:
@@ -145,14 +145,17 @@ async def events(ledger: LedgerDatabase, product: ProductName, account: str, tra
     """Return the events of a transfer, in order."""
     rows = await ledger.fetch(_EVENTS, {"product": product, "account": account, "track_id": track_id})
     return [
-        EventRecord(
-            track_id=row["track_id"],
-            version=row["version"],
-            at=row["at"],
-            before=_state(row["before"]) if row["before"] else None,
-            after=_state(row["after"]),
-            cause=row["cause"],
-            detail=row["detail"],
+        require_types(
+            EventRecord(
+                track_id=row["track_id"],
+                version=row["version"],
+                at=row["at"],
+                before=_state(row["before"]) if row["before"] else None,
+                after=_state(row["after"]),
+                cause=row["cause"],
+                detail=row["detail"],
+            ),
+            "event",
         )
         for row in rows
     ]
@@ -179,8 +182,13 @@ async def due(
     chunks: list[tuple[str, float]] = []
     for product, account in accounts:
         rows = await ledger.fetch(_DUE, {"product": product, "account": account, "limit": limit})
-        chunks += [(row["chunk_id"], row["due_at"]) for row in rows]
+        chunks += [(row["chunk_id"], due_time(row)) for row in rows]
     return sorted(chunks, key=lambda chunk: chunk[1])[:limit]
+
+
+def due_time(row: Row) -> float:
+    """Return when the chunk of a row is due; raise StorageCorrupt for anything but a time."""
+    return require_time(row["due_at"], "due_at of a chunk")
 
 
 async def holds(ledger: LedgerDatabase, product: ProductName, account: str) -> Sequence[AccountHold]:
@@ -188,12 +196,12 @@ async def holds(ledger: LedgerDatabase, product: ProductName, account: str) -> S
     rows = await ledger.fetch(_HOLDS, {"product": product, "account": account})
     for row in rows:
         row["paused"] = bool(row["paused"])
-    return [AccountHold(**row) for row in rows]
+    return [require_types(AccountHold(**row), "hold") for row in rows]
 
 
 def batch_of(row: Row) -> BatchRecord:
-    """Return a row as its record."""
-    return BatchRecord(
+    """Return a row as its record; raise StorageCorrupt for a value of another type."""
+    batch = BatchRecord(
         batch_id=row["batch_id"],
         product=row["product"],
         account=row["account"],
@@ -202,20 +210,29 @@ def batch_of(row: Row) -> BatchRecord:
         policy=Policy.from_json(row["policy"]),
         created_at=row["created_at"],
     )
+    _check_value("product", batch.product, get_args(ProductName))
+    return require_types(batch, "batch")
 
 
 def chunk_of(row: Row) -> ChunkRecord:
-    """Return a row as its record; raise StorageCorrupt for an unknown phase."""
+    """Return a row as its record; raise StorageCorrupt for an unknown phase or a value of another type."""
     _check_value("phase", row["phase"], get_args(ChunkPhase))
     _check_value("product", row["product"], get_args(ProductName))
-    return ChunkRecord(**{name: row[name] for name in _CHUNK_FIELDS})
+    return require_types(ChunkRecord(**{name: row[name] for name in _CHUNK_FIELDS}), "chunk")
 
 
 def transfer_of(row: Row) -> TransferRecord:
-    """Return a row as its record; raise StorageCorrupt for an unknown state."""
+    """Return a row as its record; raise StorageCorrupt for an unknown state or a value of another type."""
     values: Row = {name: row[name] for name in _TRANSFER_FIELDS}
     values["state"] = _state(values["state"])
-    return TransferRecord(**values)
+    return require_types(TransferRecord(**values), "transfer")
+
+
+def _totals(rows: Sequence[Row]) -> Mapping[TransferState, tuple[int, int]]:
+    # A server sums whole numbers to a decimal; a file sums anything else to a float.
+    if any(isinstance(row["amount"], float) for row in rows):
+        raise StorageCorrupt("the payout ledger holds an invalid amount")
+    return {_state(row["state"]): (int(row["count"]), int(row["amount"])) for row in rows}
 
 
 def _state(value: str) -> TransferState:

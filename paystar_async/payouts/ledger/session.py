@@ -20,6 +20,7 @@ from paystar_async.storage.database import (
     Transaction,
 )
 from paystar_async.storage.encryption import Crypto
+from paystar_async.storage.record_types import parse_float, require_text, require_time
 from paystar_async.values.secret import Secret
 
 _FIND = "SELECT value FROM paystar_payout_settings WHERE name = 'clock'"
@@ -46,13 +47,13 @@ async def clock_offset(database: Database, clock: Clock) -> float:
         return start
     while True:
         rows = await database.fetch(_FIND)
-        before = rows[0]["value"] if rows else ""
+        before = require_text(rows[0]["value"], "clock of the payout ledger") if rows else ""
         known_boot, _, text = before.rpartition(" ")
         if known_boot == boot:
-            return float(text)
+            return require_time(parse_float(text), "clock of the payout ledger")
         # Another boot, or another machine: only the wall clock knows the time between. Never go back.
         latest = (await database.fetch(_LATEST))[0]["at"]
-        start = max(start, (latest or 0.0) - clock.monotonic())
+        start = max(start, require_time(latest or 0.0, "time of an event") - clock.monotonic())
         if await database.execute(_KEEP, {"value": f"{boot} {start!r}", "before": before}):
             return start
 
@@ -213,7 +214,7 @@ class LedgerDatabase:
                 {"value": stored},
             )
             rows = await self._database.fetch(find)
-        key = Secret(rows[0]["value"])
+        key = Secret(require_text(rows[0]["value"], "key of the payout ledger"))
         if "." in key.reveal():
             if self._crypto is None:
                 raise WrongStorageKey("the payout ledger is stored encrypted, and no key was given")

@@ -20,6 +20,7 @@ from paystar_async.payouts.models import (
 )
 from paystar_async.storage.database import Row
 from paystar_async.storage.database import Value as Stored
+from paystar_async.storage.record_types import require_types
 from paystar_async.values.secret import Secret
 
 _ACCOUNT = "product = :product AND account = :account AND (CAST(:deposit AS TEXT) IS NULL OR deposit = :deposit)"
@@ -200,15 +201,16 @@ class StoredTransfer:
 
 def stored_transfer_of(row: Row) -> StoredTransfer:
     """Return a row as a StoredTransfer."""
-    return StoredTransfer(
+    stored = StoredTransfer(
         record=transfer_of(row),
         ambiguous_attempts=row["ambiguous_attempts"],
         last_not_found_at=row["last_not_found_at"],
         refusal=row["refusal"],
-        payload=Secret(row["payload"]),
+        payload=Secret(row["payload"]) if isinstance(row["payload"], str) else row["payload"],
         digest=row["digest"],
         is_masked=row["masked_payload"] is not None and row["masked_payload"] == row["payload"],
     )
+    return require_types(stored, "transfer")
 
 
 @frozen(kw_only=True)

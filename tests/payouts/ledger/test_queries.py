@@ -1,11 +1,16 @@
 """Test queries: pages, totals and events, and rows with unknown values."""
 
+from pathlib import Path
+
 import pytest
 
 from paystar_async.errors import StorageCorrupt
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.insert import insert_batch
+from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import TransferState
+from paystar_async.runtime.clock import ManualClock
+from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.backends import Backend
 from tests.payouts.bank import DEPOSIT, PayoutFixture, each, raising, transfer, transfers
 
@@ -54,6 +59,10 @@ async def test_events_are_appended_in_order(backend: Backend, payout: PayoutFixt
         "UPDATE paystar_payout_chunks SET phase = 'pay'",
         "UPDATE paystar_payout_batches SET policy = '{}x'",
         """UPDATE paystar_payout_batches SET policy = '{"chunk": "many"}'""",
+        "UPDATE paystar_payout_chunks SET lease_expires_at = 'Infinity'",
+        "UPDATE paystar_payout_holds SET next_send_at = 'Infinity'",
+        "UPDATE paystar_payout_transfers SET unknown_since = 'Infinity'",
+        "UPDATE paystar_payout_events SET at = 'Infinity'",
     ],
 )
 async def test_queries_damaged_row_is_corrupt(backend: Backend, payout: PayoutFixture, damage: str) -> None:
@@ -69,6 +78,30 @@ async def test_queries_damaged_row_is_corrupt(backend: Backend, payout: PayoutFi
 
     with pytest.raises(StorageCorrupt):
         await read_all()
+
+
+@pytest.mark.parametrize("table", ["batches", "transfers"])
+async def test_queries_text_as_amount_is_corrupt(tmp_path: Path, table: str) -> None:
+    database = SqliteDatabase(tmp_path / "payouts.db")
+    payout = PayoutFixture(LedgerDatabase(database), ManualClock())
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)))
+    await database.execute(f"UPDATE paystar_payout_{table} SET amount = 'many'")
+
+    async def read_all() -> None:
+        await queries.find_batch(payout.ledger, "b")
+        await queries.totals(payout.ledger, "b")
+
+    with pytest.raises(StorageCorrupt, match="invalid amount"):
+        await read_all()
+    await database.aclose()
+
+
+async def test_due_text_as_time_is_corrupt(backend: Backend, payout: PayoutFixture) -> None:
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)))
+    backend.sql("UPDATE paystar_payout_chunks SET due_at = 'Infinity'")
+
+    with pytest.raises(StorageCorrupt, match="due_at"):
+        await queries.due(payout.ledger, [("bank", "app-1")])
 
 
 async def test_totals_unknown_state_is_corrupt(backend: Backend, payout: PayoutFixture) -> None:

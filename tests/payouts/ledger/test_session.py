@@ -5,6 +5,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from paystar_async.errors import StorageCorrupt
 from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.runtime.clock import ManualClock, SystemClock
 from paystar_async.storage.database import Database
@@ -61,6 +62,38 @@ async def test_time_never_precedes_latest_event(file: Database) -> None:
     set_back = BootClock(start=10.0)
     set_back.boot = "boot-2"
     assert await LedgerDatabase(file, clock=set_back).time() == 5000.0
+    await file.aclose()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE paystar_payout_settings SET value = 'boot-1 soon' WHERE name = 'clock'",
+        "UPDATE paystar_payout_settings SET value = 'boot-1 1e999' WHERE name = 'clock'",
+        "UPDATE paystar_payout_settings SET value = x'ff' WHERE name = 'clock'",
+        "UPDATE paystar_payout_settings SET value = value || ' soon' WHERE name = 'origin'",
+        "UPDATE paystar_payout_settings SET value = x'ff' WHERE name = 'origin'",
+        "UPDATE paystar_payout_settings SET value = x'ff' WHERE name = 'digest_key'",
+    ],
+)
+async def test_open_damaged_setting_is_corrupt(file: Database, damage: str) -> None:
+    await LedgerDatabase(file, clock=BootClock(start=1000.0)).time()
+    await file.execute(damage)
+    with pytest.raises(StorageCorrupt, match="payout ledger"):
+        await LedgerDatabase(file, clock=BootClock(start=1000.0)).time()
+    await file.aclose()
+
+
+async def test_time_text_as_event_time_is_corrupt(file: Database) -> None:
+    await LedgerDatabase(file, clock=BootClock(start=1000.0)).time()
+    await file.execute(
+        "INSERT INTO paystar_payout_events (product, account, track_id, version, at, after, cause, detail)"
+        " VALUES ('bank', 'a', 't', 1, 'soon', 'planned', 'plan', '')"
+    )
+    rebooted = BootClock(start=1000.0)
+    rebooted.boot = "boot-2"
+    with pytest.raises(StorageCorrupt, match="time of an event"):
+        await LedgerDatabase(file, clock=rebooted).time()
     await file.aclose()
 
 
