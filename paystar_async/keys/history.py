@@ -48,7 +48,8 @@ def merge(stored: KeyRecord, new: KeyRecord, lease: Lease) -> KeyRecord | None:
         lease: the lease of the refresh.
     """
     leased = lease.record
-    if stored.token == leased.token or _issued_at(stored) < lease.started_at:
+    # Not by the times at which they were issued: the clocks of two hosts may differ by hours.
+    if stored.token == leased.token or stored.version <= leased.version:
         return new  # the change was a lease, a mark, or an older pair restored in a store that had lost its record
     if stored.refresh_token == leased.refresh_token != new.refresh_token:
         # A key was replaced from outside, and kept the refresh token that this refresh has spent.

@@ -23,7 +23,6 @@ class Lease:
 
     Attributes:
         record: the record as it was leased.
-        started_at: when the lease began, seconds since 1970, on the clock of this process.
         ends_at: until then no other process can take over, on the monotonic clock.
         store: the store of the record.
         clock: the clock of this process.
@@ -32,7 +31,6 @@ class Lease:
     """
 
     record: KeyRecord
-    started_at: float
     ends_at: float
     store: KeyStore
     clock: Clock
@@ -43,13 +41,12 @@ class Lease:
     async def acquire(cls, store: KeyStore, clock: Clock, key: KeyId, version: int, owner: str) -> "Lease | None":
         """Return a lease on a key's record; None if another process holds a lease or ``version`` is outdated."""
         # Read before the request: the store begins to count the seconds later.
-        wall, monotonic = clock.time(), clock.monotonic()
+        monotonic = clock.monotonic()
         record = await store.acquire_lease(key, version, owner, LEASE_SECONDS)
         if record is None:
             return None
         return cls(
             record=record,
-            started_at=wall,
             ends_at=monotonic + LEASE_SECONDS,
             store=store,
             clock=clock,

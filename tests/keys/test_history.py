@@ -14,6 +14,9 @@ from paystar_async.runtime.clock import ManualClock
 
 SEED = KeyRecord(version=1, token=Secret("key-0"), refresh_token=Secret("refresh-0"))
 
+PANEL = KeyRecord(version=3, token=Secret("panel"), refresh_token=Secret("refresh-panel"), issued_at=6000.0)
+"""A pair that the operator stored during the refresh; the lease has version 2."""
+
 
 def pair(number: int, *, version: int = 1) -> KeyRecord:
     """Return the pair of the refresh ``number``; one refresh happens each hour."""
@@ -64,8 +67,8 @@ def test_is_outdated_forgets_pairs_beyond_maximum() -> None:
     assert history.is_outdated(evolve(records[-2], version=9), own)
 
 
-async def lease_of(record: KeyRecord, started_at: float) -> Lease:
-    store, clock = MemoryKeyStore(ManualClock()), ManualClock(start=started_at)
+async def lease_of(record: KeyRecord) -> Lease:
+    store, clock = MemoryKeyStore(ManualClock()), ManualClock()
     stored = await store.commit(KeyId("application", "app-1"), 0, "", record)
     assert stored is not None
     lease = await Lease.acquire(store, clock, KeyId("application", "app-1"), 1, "me")
@@ -78,17 +81,17 @@ async def lease_of(record: KeyRecord, started_at: float) -> Lease:
     [
         (evolve(pair(1), refresh_rejected=True, version=5), pair(2)),  # a mark
         (SEED, pair(2)),  # restored in a store that had lost the leased record
-        (pair(3), None),  # refreshed by another process that took over the lease
+        (evolve(pair(0), version=2), pair(2)),  # restored and leased in such a store
+        (pair(3, version=4), None),  # refreshed by another process that took over the lease
         (
-            KeyRecord(
-                token=Secret("panel"), refresh_token=Secret("refresh-1"), issued_at=6000.0, refresh_rejected=True
-            ),
-            KeyRecord(token=Secret("panel"), refresh_token=Secret("refresh-2"), issued_at=6000.0),
+            evolve(PANEL, refresh_token=Secret("refresh-1"), refresh_rejected=True),
+            evolve(PANEL, refresh_token=Secret("refresh-2")),
         ),
-        (KeyRecord(token=Secret("panel"), refresh_token=Secret("refresh-panel"), issued_at=6000.0), None),
+        (PANEL, None),
+        (evolve(PANEL, issued_at=-7200.0), None),  # replaced on a host whose clock is hours behind
     ],
 )
 async def test_merge_keeps_the_refreshed_key(stored: KeyRecord, merged: KeyRecord | None) -> None:
-    lease = await lease_of(pair(1), started_at=5000.0)
+    lease = await lease_of(pair(1))
 
     assert merge(stored, pair(2), lease) == merged
