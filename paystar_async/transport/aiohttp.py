@@ -264,7 +264,8 @@ class AiohttpEngine:
                 raise tracker.refusal from None
             reason = f"no response within {timeout:.3g} s" if type(error) is TimeoutError else _reason(error)
             not_sent = tracker.provably_not_sent(error)
-        raise NotSent(f"not connected: {reason}") if not_sent else NoResponse(reason)
+        where = " through the proxy" if self._proxy is not None else ""
+        raise NotSent(f"not connected{where}: {reason}") if not_sent else NoResponse(reason)
 
     async def _exchange(
         self, method: str, url: str, headers: Headers, body: bytes | None, tracker: _SendTracker

@@ -196,7 +196,8 @@ class HttpxEngine:
                 raise  # the user's error: the sender chains the error to the outcome of the call
             reason = f"no response within {timeout:.3g} s" if type(error) is TimeoutError else self._reason(error)
             not_sent = tracker.provably_not_sent(error, self._library)
-        raise NotSent(f"not connected: {reason}") if not_sent else NoResponse(reason)
+        where = " through the proxy" if self._proxy is not None else ""
+        raise NotSent(f"not connected{where}: {reason}") if not_sent else NoResponse(reason)
 
     def _request(self, method: str, url: str, headers: Headers, body: bytes | None, tracker: _SendTracker) -> Any:
         sent_headers = [*headers, ACCEPT_ENCODING]

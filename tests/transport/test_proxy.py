@@ -86,6 +86,7 @@ class TestRefusal:
         error = await send_error(engine, "https://127.0.0.1:1/?access_password=canary")
         await engine.aclose()
         assert type(error) is NotSent
+        assert str(error).startswith("not connected through the proxy: ")
 
     async def test_send_silent_proxy_is_not_sent(self, name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         async def stay_silent(peer: TcpPeer) -> None:
