@@ -350,7 +350,7 @@ class Payments(StoredOrders):
             if amount is None or order_id is None:
                 log_refused_callback(callback, "no such order is stored")
                 got = masked_order_id(callback.order_id)
-                hint = "give amount and order_id of an order in your own store; other unknown ones are not from Paystar"
+                hint = "respond with 400; for an order of yours, use its database, or pass amount and order_id"
                 raise UnknownOrder("order_id", expected="an order that was started", got=got, hint=hint)
             return await self._confirm_caller_order(callback, amount, str(order_id), checks, arrival)
         VerifyPayment(  # raises InvalidValue for values that cannot be sent

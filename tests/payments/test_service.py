@@ -101,7 +101,7 @@ async def test_confirm_unknown_order_logs_one_line(shop: Shop, caplog: pytest.Lo
 
     assert isinstance(refusal.value, InvalidValue)
     assert refusal.value.executed == "no"
-    assert "give amount and order_id" in refusal.value.hint
+    assert "pass amount and order_id" in refusal.value.hint
     [line] = caplog.messages
     assert "no such order" in line
     for text in (line, str(refusal.value)):
