@@ -165,19 +165,33 @@ def _single_outcome(track_id: str, entry: Settlement | None) -> Outcome:
 MAX_WAIT_PAGES = 10
 WAIT_SECONDS = 120.0
 
-LoopServices = Callable[[], tuple[BackgroundTasks, Waiters]]
-
 
 def _has_track_id(entry: Settlement, track_id: str) -> bool:
     return entry.track_id == track_id
 
 
 class Transfers(TransfersCalls):
-    """Bank transfers: their endpoints, ``wait``, ``iterate`` and ``batch``."""
+    """Bank transfers: their endpoints, ``wait``, ``iterate`` and ``batch``.
 
-    def __init__(self, caller: Caller, loop_services: LoopServices, window: int, check: Check | None = None) -> None:
+    Args:
+        caller: the client.
+        background: returns the background tasks of the running event loop.
+        waiters: returns the waiters of the running event loop.
+        window: the number of chunks of a batch in flight.
+        check: verifies the checksums of a transfer, if the client does so.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        *,
+        background: Callable[[], BackgroundTasks],
+        waiters: Callable[[], Waiters],
+        window: int,
+        check: Check | None = None,
+    ) -> None:
         super().__init__(caller)
-        self._loop_services, self._window, self._check = loop_services, window, check
+        self._background, self._waiters, self._window, self._check = background, waiters, window, check
 
     async def wait(self, *, track_id: str, deposit: str | None = None, timeout: float = WAIT_SECONDS) -> Outcome:
         """Wait until the bank has decided a transfer.
@@ -197,7 +211,7 @@ class Transfers(TransfersCalls):
         Source: GET /bank-transfer/settlement-requests
         """
         FindTransfers(track_id=track_id, deposit=deposit)  # raises for values that cannot be looked up
-        _, waiters = self._loop_services()
+        waiters = self._waiters()
 
         async def fetch_by_track_id(track_ids: frozenset[str]) -> Sequence[Settlement]:
             return await self.find(track_id=next(iter(track_ids)))
@@ -278,7 +292,7 @@ class Transfers(TransfersCalls):
         Source: POST /bank-transfer/v2/settlement
         """
         groups = Chunker(transfers, chunk, self._check)
-        background, _ = self._loop_services()
+        background = self._background()
         done, ended = anyio.create_memory_object_stream[list[Outcome]](self._window)
         running = 0
 
@@ -325,11 +339,17 @@ class Transfers(TransfersCalls):
 
 
 class Wallets(WalletCalls):
-    """Wallet payouts: their endpoints and ``wait``."""
+    """Wallet payouts: their endpoints and ``wait``.
 
-    def __init__(self, caller: Caller, loop_services: LoopServices, hashid: str) -> None:
+    Args:
+        caller: the client.
+        waiters: returns the waiters of the running event loop.
+        hashid: the wallet's hashid.
+    """
+
+    def __init__(self, caller: Caller, *, waiters: Callable[[], Waiters], hashid: str) -> None:
         super().__init__(caller)
-        self._loop_services, self._hashid = loop_services, hashid
+        self._waiters, self._hashid = waiters, hashid
 
     async def wait(self, *, track_id: str, timeout: float = WAIT_SECONDS) -> Outcome:
         """Wait until the bank has decided a wallet transfer.
@@ -347,7 +367,7 @@ class Wallets(WalletCalls):
         Source: GET /wallet/settlement-requests
         """
         FindWalletTransfers(track_id=track_id)  # raises for values that cannot be looked up
-        _, waiters = self._loop_services()
+        waiters = self._waiters()
 
         async def fetch(track_ids: frozenset[str]) -> Sequence[Settlement]:
             return await self.find(track_id=next(iter(track_ids)))

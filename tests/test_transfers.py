@@ -123,8 +123,7 @@ async def collect(stream: AsyncIterator[T], into: list[T]) -> None:
 
 def running_tasks(paystar: Paystar) -> int:
     """Return the number of background tasks that the client runs."""
-    background, _ = paystar._loop_services()  # pyright: ignore[reportPrivateUsage]
-    return background.running_count
+    return paystar._background().running_count  # pyright: ignore[reportPrivateUsage]
 
 
 # --- wait -------------------------------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ class LoopThread:
             raise LoopEnded from error
 
     def start_unattended(self, function: Callable[[], Awaitable[None]]) -> None:
-        """Start a coroutine function whose result nobody needs.
+        """Start a coroutine function without waiting for its result.
 
         Takes no lock and never waits: the garbage collector may call this at any place of any thread, this one's
         included.
@@ -262,7 +262,7 @@ class LoopThreads:
 
         Args:
             client: the client.
-            thread: the only thread that can run the call; by default any, started if there is none.
+            thread: the only thread that can run the call; by default any; started if no thread runs.
 
         Raises:
             LoopEnded: ``thread`` has ended, or the client was closed in it.

@@ -170,7 +170,13 @@ class Paystar:
     @service(lambda: Transfers)
     def transfers(self) -> Transfers:
         """Return the bank transfers."""
-        return Transfers(self, self._loop_services, self._concurrency, self._check)
+        return Transfers(
+            self,
+            background=self._background,
+            waiters=self._waiters,
+            window=self._concurrency,
+            check=self._check,
+        )
 
     @service(lambda: GatewayCalls)
     def gateway(self) -> GatewayCalls:
@@ -181,7 +187,7 @@ class Paystar:
     def wallet(self) -> Wallets:
         """Return the wallet: payouts and balance."""
         wallet = self._credentials.wallet
-        return Wallets(self, self._loop_services, wallet.hashid if wallet else "")
+        return Wallets(self, waiters=self._waiters, hashid=wallet.hashid if wallet else "")
 
     @service(lambda: Keys)
     def keys(self) -> Keys:
@@ -196,9 +202,7 @@ class Paystar:
 
         gateway = self._credentials.gateway
         create_store = partial(OrderStore.create, self._database, gateway)
-        return _payments_class()(
-            self.gateway, create_store, self._loop_services, self._clock, self._timeout, client=self
-        )
+        return _payments_class()(self.gateway, create_store, self._background, self._clock, self._timeout, client=self)
 
     @service(_payouts_class)
     def payouts(self) -> "Payouts":
@@ -313,9 +317,11 @@ class Paystar:
     def _key_refresher(self, realm: Realm) -> KeyRefresher:
         return self._loop_state().auth.refresher(realm)
 
-    def _loop_services(self) -> tuple[BackgroundTasks, Waiters]:
-        state = self._loop_state()
-        return state.background, state.waiters
+    def _background(self) -> BackgroundTasks:
+        return self._loop_state().background
+
+    def _waiters(self) -> Waiters:
+        return self._loop_state().waiters
 
     def _payout_runtime(self) -> "PayoutRuntime":
         from paystar_async.payouts.runtime import PayoutRuntime

@@ -53,7 +53,7 @@ class Payments(StoredOrders):
     Args:
         gateway: the gateway's endpoints.
         create_store: returns the order store, or raises ConfigurationError.
-        runtime: returns the background tasks of the running event loop, first of a pair.
+        background: returns the background tasks of the running event loop.
         clock: the client's clock.
         timeout: seconds one call may take.
         client: the client that these payments belong to, shown by ``repr``.
@@ -63,13 +63,13 @@ class Payments(StoredOrders):
         self,
         gateway: GatewayCalls,
         create_store: Callable[[], OrderStore],
-        runtime: Callable[[], tuple[BackgroundTasks, object]],
+        background: Callable[[], BackgroundTasks],
         clock: Clock,
         timeout: float,
         client: object = None,
     ) -> None:
         self._client = client
-        self._gateway, self._create_store, self._runtime = gateway, create_store, runtime
+        self._gateway, self._create_store, self._background = gateway, create_store, background
         self._clock, self._timeout = clock, timeout
         self._subscribers: list[Subscriber] = []
         self._store: OrderStore | None = None
@@ -189,7 +189,7 @@ class Payments(StoredOrders):
         if not isinstance(value, Callback):
             hint = "pass the result of Callback.parse(fields)"
             raise InvalidValue("callback", expected="a Callback", got=f"a {type(value).__name__}", hint=hint)
-        checks = self._checks.setdefault(self._background, OrderChecks())
+        checks = self._checks.setdefault(self._background(), OrderChecks())
         with checks.arrive(callback.order_id) as arrival:
             return await self._confirm(callback, amount, order_id, checks, arrival)
 
@@ -295,16 +295,11 @@ class Payments(StoredOrders):
         if (processor := self._processors.pop(background, None)) is not None:
             processor.notifier.close()
 
-    @property
-    def _background(self) -> BackgroundTasks:
-        """Return the background tasks of the running event loop."""
-        return self._runtime()[0]
-
     def _processor(self) -> PaymentProcessor:
         """Return the processor of the running event loop; raise ConfigurationError if orders are not stored."""
         if self._store is None:
             self._store = self._create_store()
-        background = self._background
+        background = self._background()
         processor = self._processors.get(background)
         if processor is None:
             notifier = Notifier(self._store, self._subscribers, self._start_task, self._clock)
@@ -314,7 +309,7 @@ class Payments(StoredOrders):
 
     def _start_task(self, work: Callable[[], Awaitable[None]]) -> BackgroundTask[None]:
         """Start work in the background of the running event loop."""
-        return self._background.start(work)
+        return self._background().start(work)
 
     def _stores_orders(self) -> bool:
         """Return True if an order store is configured."""
@@ -326,7 +321,7 @@ class Payments(StoredOrders):
 
     def _new_sweeper(self) -> PeriodicTask:
         self._processor()  # raises if orders are not stored
-        return PeriodicTask(self._background, self._clock)
+        return PeriodicTask(self._background(), self._clock)
 
     async def _run_sweeper(self, sweeper: PeriodicTask, every: float) -> None:
         async def sweep() -> bool:
@@ -361,7 +356,7 @@ class Payments(StoredOrders):
         )
         outcome = find_contradiction(order, callback, amount, order_id)
         if outcome is None:
-            outcome = await self._background.start(lambda: checks.check(processor, callback, arrival)).wait()
+            outcome = await self._background().start(lambda: checks.check(processor, callback, arrival)).wait()
         return order.payment(callback.ref_num, outcome)
 
     async def _confirm_caller_order(
@@ -374,4 +369,4 @@ class Payments(StoredOrders):
             return Payment(outcome=outcome, order_id=order_id, ref_num=callback.ref_num, amount=amount)
 
         key = callback, repr(amount), order_id  # repr, since 50000.0 and True equal amounts but are not amounts
-        return await self._background.start(lambda: checks.check_unstored(key, confirm, arrival)).wait()
+        return await self._background().start(lambda: checks.check_unstored(key, confirm, arrival)).wait()

@@ -23,8 +23,8 @@ from yarl import URL
 from paystar_async.errors import ConfigurationError, NoResponse, NotSent
 from paystar_async.transport.content_encoding import ACCEPT_ENCODING, decode_content
 from paystar_async.transport.engine import (
-    CONNECT_SECONDS,
-    IDLE_SECONDS,
+    CONNECT_TIMEOUT_SECONDS,
+    KEEPALIVE_EXPIRY_SECONDS,
     MAX_RESPONSE_BYTES,
     Headers,
     SendState,
@@ -279,7 +279,7 @@ class AiohttpEngine:
             allow_redirects=False,
             raise_for_status=False,
             auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_SECONDS),
             middlewares=(tracker.send_once,),
             proxy=self._proxy.reveal() if self._proxy is not None else None,
         ) as response:
@@ -289,7 +289,7 @@ class AiohttpEngine:
         if self._handed_in is not None:
             return self._handed_in
         if self._own is None:
-            connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=IDLE_SECONDS)
+            connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEPALIVE_EXPIRY_SECONDS)
             self._own = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
         return self._own
 

@@ -10,9 +10,9 @@ from paystar_async.errors import ConfigurationError, InvalidResponse
 Headers = Sequence[tuple[str, str]]
 MAX_RESPONSE_BYTES = 16 << 20
 """Bytes that a response may have; a list of 500 transfers has about 200,000."""
-IDLE_SECONDS = 30.0
-"""Seconds an idle connection is kept; servers close theirs after a minute or so."""
-CONNECT_SECONDS = 10.0
+KEEPALIVE_EXPIRY_SECONDS = 30.0
+"""Seconds after which an idle connection is closed; servers close theirs after a minute or so."""
+CONNECT_TIMEOUT_SECONDS = 10.0
 """Seconds for connecting, where only the library knows that there was no connection: it must time out first."""
 
 

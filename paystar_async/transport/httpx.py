@@ -16,7 +16,13 @@ import anyio
 
 from paystar_async.errors import ConfigurationError, NoResponse, NotSent
 from paystar_async.transport.content_encoding import ACCEPT_ENCODING, decode_content
-from paystar_async.transport.engine import IDLE_SECONDS, MAX_RESPONSE_BYTES, Headers, SendState, response_too_large
+from paystar_async.transport.engine import (
+    KEEPALIVE_EXPIRY_SECONDS,
+    MAX_RESPONSE_BYTES,
+    Headers,
+    SendState,
+    response_too_large,
+)
 from paystar_async.values.secret import Secret
 
 MAX_ADDRESSES = 64
@@ -217,7 +223,9 @@ class HttpxEngine:
         if self._own is None:
             # No bound on connections: ConcurrencyMiddleware has a bound, and a bounded pool loses slots when a call is
             # cancelled at certain moments (httpcore's shields do not hold against a task's own ``cancel``).
-            limits = library.Limits(max_keepalive_connections=self._connections, keepalive_expiry=IDLE_SECONDS)
+            limits = library.Limits(
+                max_keepalive_connections=self._connections, keepalive_expiry=KEEPALIVE_EXPIRY_SECONDS
+            )
             proxy = library.Proxy(self._proxy.reveal()) if self._proxy is not None else None
             self._own = library.AsyncHTTPTransport(trust_env=False, limits=limits, retries=0, proxy=proxy)
             if self._through_client:

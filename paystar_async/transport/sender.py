@@ -1,7 +1,6 @@
 """Send a request: encode, hand to the engine, decode the response."""
 
 import sys
-from traceback import clear_frames
 from typing import Any
 
 from attrs import frozen
@@ -15,6 +14,7 @@ from paystar_async.transport.decoder import ResponseDecoder
 from paystar_async.transport.encoder import RequestEncoder
 from paystar_async.transport.engine import Engine, refuse_before_send
 from paystar_async.transport.observation import report_observation
+from paystar_async.values.secret import clear_locals
 
 MIN_LARGE_BYTES = 16 << 10
 """Size of a body that takes a millisecond or more to decode."""
@@ -22,7 +22,14 @@ MIN_LARGE_BYTES = 16 << 10
 
 @frozen
 class Sender:
-    """The innermost step of a call; its errors hold no headers or bodies."""
+    """The innermost step of a call; its errors hold no headers or bodies.
+
+    Args:
+        encoder: encodes requests, and adds secrets and signatures.
+        decoder: decodes responses.
+        engine: sends the encoded requests.
+        clock: the client's clock.
+    """
 
     encoder: RequestEncoder
     decoder: ResponseDecoder
@@ -48,7 +55,7 @@ class Sender:
             failure = error
         except BaseException as error:
             # Cancellation, or a bug in a user's engine: the traceback keeps its lines, but not their variables.
-            _clear_frames(error, outer_error)
+            clear_locals(error, outer_error)
             # AssertionError: a mock without a matching route raises this, and its test must see the error.
             if is_read or not isinstance(error, Exception) or isinstance(error, AssertionError):
                 raise
@@ -81,13 +88,6 @@ class Sender:
             envelope = self.decoder.envelope(body) if envelope is None else envelope
             report_observation(request, http_status, envelope, body, self.clock.time())
         return self.decoder.decode(request, http_status, headers, body, envelope)
-
-
-def _clear_frames(error: BaseException | None, outer_error: BaseException | None) -> None:
-    """Drop the variables of the error's traceback and of its contexts, up to an outer error."""
-    while error is not None and error is not outer_error:
-        clear_frames(error.__traceback__)
-        error = error.__context__
 
 
 def _set_executed(error: PaystarError, endpoint: Endpoint) -> None:

@@ -15,6 +15,13 @@ T = TypeVar("T")
 C = TypeVar("C", bound=type)
 
 
+def clear_locals(error: BaseException | None, outer: BaseException | None) -> None:
+    """Clear the local variables of all frames of an error and its contexts, up to an outer error."""
+    while error is not None and error is not outer:
+        clear_frames(error.__traceback__)
+        error = error.__context__
+
+
 def clear_locals_on_error(function: Callable[P, T]) -> Callable[P, T]:
     """Return the function with the local variables of its frames cleared when an Exception leaves it."""
 
@@ -24,10 +31,7 @@ def clear_locals_on_error(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            cause: BaseException | None = error
-            while cause is not None and cause is not outer:
-                clear_frames(cause.__traceback__)
-                cause = cause.__context__
+            clear_locals(error, outer)
             if error is not outer:
                 # The text of the cause may quote the value.
                 error.__context__, error.__cause__ = outer, None

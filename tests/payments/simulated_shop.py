@@ -148,7 +148,7 @@ class Worker:
     def __attrs_post_init__(self) -> None:
         store: Any = FakeOrderStore(self)
         gateway: Any = FakeGateway(self)
-        self.payments = Payments(gateway, lambda: store, lambda: (self.background, None), self.world.clock, 30.0)
+        self.payments = Payments(gateway, lambda: store, lambda: self.background, self.world.clock, 30.0)
         self.payments.on_verified(self.notified)
 
     async def wait_for_step(self) -> None:

@@ -181,7 +181,7 @@ class PayoutFixture:
         return [record.state.value for _, record in await queries.page(self.ledger, batch_id)]
 
     async def wait_for_states(self, *states: str, batch_id: str = "b") -> None:
-        """Wait until other tasks have brought the transfers into these states."""
+        """Wait until the transfers have reached these states."""
         for _ in range(100_000):
             if await self.states(batch_id) == list(states):
                 return

@@ -33,7 +33,7 @@ async def run_until_settled(payout: PayoutFixture, backend: Backend | None = Non
 
 
 async def advance_to_end(payout: PayoutFixture, chunk: str) -> None:
-    """Advance a chunk; let the clock run meanwhile, so that delayed records are written."""
+    """Advance a chunk while the clock runs, so that delayed records are written."""
     step = asyncio.create_task(payout.worker.advance(chunk))
     while not step.done():
         if payout.clock.sleepers:

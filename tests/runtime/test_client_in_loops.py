@@ -259,7 +259,7 @@ async def test_client_garbage_collected_stops_payouts_and_warns(
     sandbox = Sandbox()
     paystar = Paystar(application=sandbox.application, engine=sandbox.engine(), database=tmp_path / "paystar.db")
     await paystar.payouts.recover()
-    background, _ = paystar._loop_services()  # pyright: ignore[reportPrivateUsage]
+    background = paystar._background()  # pyright: ignore[reportPrivateUsage]
     client_reference = weakref.ref(paystar)
     del paystar
     with caplog.at_level(logging.WARNING, "paystar_async"):
@@ -295,7 +295,7 @@ def test_background_task_in_other_loop_uses_its_own_state() -> None:
             await record_state()
             await asyncio.to_thread(lambda: asyncio.run(record_state()))
 
-        await paystar._loop_services()[0].start(work).wait()  # pyright: ignore[reportPrivateUsage]
+        await paystar._background().start(work).wait()  # pyright: ignore[reportPrivateUsage]
         assert len(set(map(id, states))) == 2
         await paystar.aclose()
 

@@ -104,7 +104,7 @@ async def test_remote_sandbox_never_gets_real_key_of_store(sandbox: Sandbox, bas
 async def test_remote_sandbox_issued_unmarked_key_is_refused(
     client: Paystar, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody on the network answers a refresh with a key of their own."""
+    """An attacker on the network responds to a refresh with a key of their own."""
 
     def make_token(kind: str) -> str:
         return f"sandbox-{kind}-{'0' * 40}"

@@ -89,7 +89,7 @@ class TestNotSent:
         assert "repeating the call is safe" in error.hint
 
     async def test_send_silent_handshake_is_not_sent(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("paystar_async.transport.aiohttp.CONNECT_SECONDS", 0.2)
+        monkeypatch.setattr("paystar_async.transport.aiohttp.CONNECT_TIMEOUT_SECONDS", 0.2)
         async with run_server(conformance.never_respond) as server, open_engine(kind) as engine:
             error = await send_error(engine, server.url.replace("http:", "https:"), 0.8)
 

@@ -93,7 +93,7 @@ class TestRefusal:
             await peer.read_request()
             await asyncio.sleep(60)
 
-        monkeypatch.setattr("paystar_async.transport.aiohttp.CONNECT_SECONDS", 0.2)
+        monkeypatch.setattr("paystar_async.transport.aiohttp.CONNECT_TIMEOUT_SECONDS", 0.2)
         async with run_server(stay_silent) as server:
             engine = engine_with_proxy(name, server.port)
             error = await send_error(engine, "https://127.0.0.1:1/?access_password=canary", 0.4)

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohappyeyeballs
 
+from paystar_async.transport.engine import KEEPALIVE_EXPIRY_SECONDS
 from paystar_async.transport.native.parser import RawResponse, ResponseParser
 
 WRITE_BYTES = 256 << 10
@@ -149,6 +150,10 @@ class HTTP11Connection(asyncio.Protocol):
     def is_reusable(self) -> bool:
         """Return True if the connection is open and has no unread data."""
         return not self._is_closed and not self._has_unread_data()
+
+    def has_expired(self, now: float) -> bool:
+        """Return True if the connection has been idle for too long at ``now``, on the loop's clock."""
+        return self.last_used_at <= now - KEEPALIVE_EXPIRY_SECONDS
 
     def close(self) -> None:
         """Abort the connection; a request in flight fails."""

@@ -43,11 +43,11 @@ class ResponseParser:
 
     def reset(self) -> None:
         """Begin a new response; the previous response was complete, and no bytes followed it."""
-        self._start = b""
+        self._first_bytes = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
-        self._unfinished_bytes = self._header_bytes = self._body_bytes = self._status = 0
-        self._has_head = self._is_complete = self._has_more = self._keep_alive = False
+        self._incomplete_head_bytes = self._header_bytes = self._body_bytes = self._status = 0
+        self._has_head = self._is_complete = self._has_trailing_bytes = self._keep_alive = False
         self._failure: ProtocolError | InvalidResponse | None = None
 
     def feed(self, data: bytes) -> RawResponse | None:
@@ -57,22 +57,22 @@ class ResponseParser:
             ProtocolError: the bytes are not an HTTP/1.1 response, or its head has more than ``MAX_HEAD_BYTES``.
             InvalidResponse: the body has more than ``MAX_RESPONSE_BYTES``.
         """
-        if len(self._start) < 5:
+        if len(self._first_bytes) < 5:
             # llhttp also skips blank lines before a status line, and takes RTSP for HTTP.
-            self._start = (self._start + data)[:5]
-            if not b"HTTP/".startswith(self._start):
+            self._first_bytes = (self._first_bytes + data)[:5]
+            if not b"HTTP/".startswith(self._first_bytes):
                 raise ProtocolError("not an HTTP response")
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             # Bytes after a complete response only mean that the connection cannot be reused.
-            self._has_more = self._is_complete
+            self._has_trailing_bytes = self._is_complete
             if not self._is_complete and self._failure is None:
                 is_upgrade = isinstance(error, httptools.HttpParserUpgrade)
                 self._failure = ProtocolError("the server switched protocols" if is_upgrade else str(error))
         if not self._has_head:
-            self._unfinished_bytes += len(data)
-        if max(self._unfinished_bytes, self._header_bytes) > MAX_HEAD_BYTES:
+            self._incomplete_head_bytes += len(data)
+        if max(self._incomplete_head_bytes, self._header_bytes) > MAX_HEAD_BYTES:
             self._failure = ProtocolError("the headers are too long")
         if self._failure is not None:
             raise self._failure
@@ -86,14 +86,14 @@ class ResponseParser:
         return self._response()
 
     def _response(self) -> RawResponse:
-        keep_alive = self._keep_alive and not self._has_more
+        keep_alive = self._keep_alive and not self._has_trailing_bytes
         return RawResponse(self._status, self._headers, b"".join(self._body), keep_alive)
 
     # Called by httptools, which replaces an exception raised here by its own.
 
     def on_message_begin(self) -> None:
         """Record that bytes follow a complete response."""
-        self._has_more = self._is_complete
+        self._has_trailing_bytes = self._is_complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Store a header of the head; ignore trailers of a chunked body."""

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import httpx
 
 from paystar_async.errors import NoResponse, NotSent
-from paystar_async.transport.engine import IDLE_SECONDS
 from paystar_async.transport.native.connection import HTTP11Connection, open_connection
 from paystar_async.transport.native.parser import ProtocolError, RawResponse
 
@@ -95,7 +94,7 @@ class ConnectionPool:
         idle = self._idle[origin]
         while idle:
             connection = idle.pop()
-            if not _has_expired(connection, now) and connection.is_reusable():
+            if not connection.has_expired(now) and connection.is_reusable():
                 return connection
             self._discard(connection)
         return None
@@ -108,7 +107,7 @@ class ConnectionPool:
             idle.append(connection)
         else:
             self._discard(connection)
-        while idle and (len(idle) > self._max_idle or _has_expired(idle[0], now)):
+        while idle and (len(idle) > self._max_idle or idle[0].has_expired(now)):
             self._discard(idle.popleft())
 
     def _discard(self, connection: HTTP11Connection) -> None:
@@ -135,7 +134,3 @@ class ConnectionPool:
             self._ssl_context = httpx.create_ssl_context(trust_env=False)
             self._ssl_context.set_alpn_protocols(["http/1.1"])
         return self._ssl_context
-
-
-def _has_expired(connection: HTTP11Connection, now: float) -> bool:
-    return connection.last_used_at <= now - IDLE_SECONDS

@@ -17,8 +17,7 @@ from paystar_async import Application, Paystar, Wallet
 from paystar_async.client import client
 from paystar_async.errors import PaystarError
 from paystar_async.middleware.retry import RetryMiddleware
-from paystar_async.payouts.channels import BankTransferChannel as BankProduct
-from paystar_async.payouts.channels import WalletChannel
+from paystar_async.payouts.channels import BankTransferChannel, WalletChannel
 from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.dispatcher import DueQueue
 from paystar_async.payouts.ledger import observations, queries, updates
@@ -166,7 +165,7 @@ class Simulation:
             await asyncio.sleep(pause)
             await host.wait_until_running()
 
-    def _create_worker(self, host: Host) -> tuple[DueQueue, LedgerDatabase, BankProduct | WalletChannel]:
+    def _create_worker(self, host: Host) -> tuple[DueQueue, LedgerDatabase, BankTransferChannel | WalletChannel]:
         paystar = Paystar(
             APPLICATION,
             wallet=WALLET,
@@ -177,7 +176,7 @@ class Simulation:
             middleware=[FaultyMiddleware(host)] if self.world.fault_rates.middleware_fault else [],
         )
         deliver = paystar._loop_state().deliver  # pyright: ignore[reportPrivateUsage]
-        channel = WalletChannel(deliver, HASHID) if self.wallet else BankProduct(deliver, APPLICATION.id)
+        channel = WalletChannel(deliver, HASHID) if self.wallet else BankTransferChannel(deliver, APPLICATION.id)
         ledger = LedgerDatabase(SimDatabase(self.store, host), clock=host.clock)
         background = BackgroundTasks()
         self.references += [paystar, background]
@@ -256,7 +255,9 @@ class Simulation:
                     self.world.note("operator resumes")
                     await updates.resume(ledger, channel.name, channel.account)
 
-    async def _command(self, rng: random.Random, ledger: LedgerDatabase, channel: BankProduct | WalletChannel) -> None:
+    async def _command(
+        self, rng: random.Random, ledger: LedgerDatabase, channel: BankTransferChannel | WalletChannel
+    ) -> None:
         """Pause and resume an account, or decide transfers by the bank's statement, while processes run."""
         deposit = rng.choice(["", *DEPOSITS]) if channel.name == "bank" else ""
         if rng.random() < 0.5:
@@ -279,7 +280,7 @@ class Simulation:
             )
 
     async def _resolve(
-        self, ledger: LedgerDatabase, channel: BankProduct | WalletChannel, track_id: str, verdict: Resolution
+        self, ledger: LedgerDatabase, channel: BankTransferChannel | WalletChannel, track_id: str, verdict: Resolution
     ) -> None:
         with suppress(PaystarError):
             await observations.resolve(ledger, channel.name, channel.account, track_id, verdict)

@@ -46,7 +46,7 @@ class TestReuse:
         async with run_server(keep_responding) as server:
             await send(pool, server)
             await send(pool, server)
-            monkeypatch.setattr(pool_module, "IDLE_SECONDS", 0.0)
+            monkeypatch.setattr(connection_module, "KEEPALIVE_EXPIRY_SECONDS", 0.0)
             await send(pool, server)
             assert len(server.peers) == 2
             await pool.aclose()
