@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from paystar_async.client import Paystar
 from paystar_async.payments import Payment
 
-Make = Paystar | Callable[[], Paystar] | None
-"""A client, or a function that returns one when the host starts; None: ``Paystar.from_env``."""
+ClientOrFactory = Paystar | Callable[[], Paystar] | None
+"""A client, or a function that returns a client when the host starts; None: ``Paystar.from_env``."""
 OnVerified = Callable[[Payment], Awaitable[object] | object]
 
 
 @asynccontextmanager
-async def open_client(make: Make = None, on_verified: OnVerified | None = None) -> AsyncGenerator[Paystar]:
+async def open_client(make: ClientOrFactory = None, on_verified: OnVerified | None = None) -> AsyncGenerator[Paystar]:
     """Yield an open client, with a sweeper in the background if there is a handler.
 
     Without ``on_verified`` nothing is swept: verifying a payment without a handler to fulfil it would keep the payer's

@@ -41,7 +41,7 @@ With python-telegram-bot (for Bale, ``.base_url("https://tapi.bale.ai/bot")`` on
 
 from contextlib import AsyncExitStack
 
-from paystar_async.contrib._lifespan import Make, OnVerified, open_client
+from paystar_async.contrib._lifespan import ClientOrFactory, OnVerified, open_client
 from paystar_async.errors import MissingExtra
 from paystar_async.payments import StartedPayment
 from paystar_async.values.numbers import Toman
@@ -53,7 +53,9 @@ except ImportError:
     raise MissingExtra("paystar_async.contrib.aiogram", "aiogram") from None
 
 
-def setup_paystar(dispatcher: Dispatcher, make: Make = None, *, on_verified: OnVerified | None = None) -> None:
+def setup_paystar(
+    dispatcher: Dispatcher, make: ClientOrFactory = None, *, on_verified: OnVerified | None = None
+) -> None:
     """Open a client when the dispatcher starts, close it when it stops, and hand it to handlers as ``paystar``.
 
     Args:

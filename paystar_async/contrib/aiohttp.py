@@ -27,7 +27,7 @@ from paystar_async.contrib._callback import (
     log_handler_failure,
     show_result,
 )
-from paystar_async.contrib._lifespan import Make, OnVerified, open_client
+from paystar_async.contrib._lifespan import ClientOrFactory, OnVerified, open_client
 from paystar_async.contrib._responses import Page, error_response, result_page
 from paystar_async.errors import MissingExtra, PaystarError
 from paystar_async.payments import Payment
@@ -48,7 +48,7 @@ OnPayment = Callable[[web.Request, Payment], Awaitable[Next] | Next]
 
 
 def paystar_ctx(
-    make: Make = None, *, on_verified: OnVerified | None = None
+    make: ClientOrFactory = None, *, on_verified: OnVerified | None = None
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     """Return a cleanup context that opens one client with the application and closes it after the last request.
 

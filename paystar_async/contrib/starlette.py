@@ -28,7 +28,7 @@ from paystar_async.contrib._callback import (
     log_handler_failure,
     show_result,
 )
-from paystar_async.contrib._lifespan import Make, OnVerified, open_client
+from paystar_async.contrib._lifespan import ClientOrFactory, OnVerified, open_client
 from paystar_async.contrib._responses import Page, error_response, result_page
 from paystar_async.errors import ConfigurationError, MissingExtra, PaystarError
 from paystar_async.payments import Payment
@@ -53,7 +53,7 @@ Lifespan = Callable[[A], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 
 
 def paystar_lifespan(
-    make: Make = None, *, on_verified: OnVerified | None = None, around: Lifespan[A] | None = None
+    make: ClientOrFactory = None, *, on_verified: OnVerified | None = None, around: Lifespan[A] | None = None
 ) -> Callable[[A], AbstractAsyncContextManager[Mapping[str, Any]]]:
     """Return a lifespan that opens one client with the application and closes it after the last request.
 

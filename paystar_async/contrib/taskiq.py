@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 from typing import Annotated, Any, cast
 
 from paystar_async.client import Paystar
-from paystar_async.contrib._lifespan import Make, OnVerified, open_client
+from paystar_async.contrib._lifespan import ClientOrFactory, OnVerified, open_client
 from paystar_async.errors import ConfigurationError, MissingExtra
 
 try:
@@ -27,7 +27,7 @@ except ImportError:
     raise MissingExtra("paystar_async.contrib.taskiq", "taskiq") from None
 
 
-def setup_paystar(broker: AsyncBroker, make: Make = None, *, on_verified: OnVerified | None = None) -> None:
+def setup_paystar(broker: AsyncBroker, make: ClientOrFactory = None, *, on_verified: OnVerified | None = None) -> None:
     """Open a client when a worker starts, and close it when the worker stops.
 
     Args:
