@@ -1,5 +1,6 @@
 """The configuration of all tests: profiles, plugins, and the browser that some need."""
 
+import asyncio
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,11 @@ settings.load_profile("paystar")
 pytest_plugins = ["paystar_async.testing", "pytester", "tests.servers"]
 
 CHROMIUM = Path("/usr/bin/chromium")
+
+
+def pytest_configure() -> None:
+    """Tell asyncio that this thread has no event loop, or pytest-asyncio 1.1 creates a loop that nothing closes."""
+    asyncio.set_event_loop(None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
