@@ -291,7 +291,7 @@ _CORRUPT = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _HINTS = {
     sqlite3.SQLITE_FULL: "the disk is full: make room, then call again",
     sqlite3.SQLITE_IOERR: "the disk is full or failing: make room or repair it, then call again",
-    sqlite3.SQLITE_BUSY: "another process holds the file for long; call again",
+    sqlite3.SQLITE_BUSY: "another connection holds the file for long, maybe an open transaction of yours; call again",
     sqlite3.SQLITE_READONLY: "let this process write the file and its directory",
     sqlite3.SQLITE_CANTOPEN: "the directory must exist and let this process write",
     sqlite3.SQLITE_PERM: "let this process write the file and its directory",

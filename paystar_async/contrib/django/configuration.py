@@ -37,9 +37,15 @@ def client_options() -> Options:
             f"PAYSTAR has unknown keys: {', '.join(unknown)}",
             hint=f"arguments of Paystar are {', '.join(sorted(known))}",
         )
-    location = options["database"] if "database" in options else VARIABLES["database"]()
+    location = _database_setting(options)
     if isinstance(location, str) and location.startswith(DJANGO_DATABASE):
         options["database"] = django_database(location.removeprefix(DJANGO_DATABASE))
+    elif isinstance(location, Mapping) or (isinstance(location, str) and location in connections.settings):
+        # As a path, an alias would be a SQLite file of that name.
+        raise ConfigurationError(
+            "the database of PAYSTAR must be named by its alias, after 'django:'",
+            hint='PAYSTAR = {"database": "django:default"}; write ./default for a file of that name',
+        )
     return cast("Options", options)
 
 
@@ -51,6 +57,18 @@ def option(name: str) -> Any:
     """
     options: Mapping[str, Any] = cast("Mapping[str, Any]", client_options())
     return options[name] if name in options else VARIABLES[name]()
+
+
+def shared_alias() -> str | None:
+    """Return the alias of the Django database in which the client stores orders, or None; for a valid ``PAYSTAR``."""
+    location = _database_setting(getattr(settings, "PAYSTAR", {}))
+    if isinstance(location, str) and location.startswith(DJANGO_DATABASE):
+        return location.removeprefix(DJANGO_DATABASE)
+    return None
+
+
+def _database_setting(options: Mapping[str, Any]) -> object:
+    return options["database"] if "database" in options else VARIABLES["database"]()
 
 
 def django_database(alias: str) -> Database:
@@ -74,6 +92,11 @@ def django_database(alias: str) -> Database:
             raise ConfigurationError(
                 f"DATABASES[{alias!r}] is in memory, where the client cannot share it",
                 hint='in tests, name a file: DATABASES["default"]["TEST"] = {"NAME": "test.sqlite3"}',
+            )
+        if not name or name.startswith("file:"):
+            raise ConfigurationError(
+                f"DATABASES[{alias!r}] must name its file by a path, not by {'a URI' if name else 'nothing'}",
+                hint=f'DATABASES[{alias!r}]["NAME"] = BASE_DIR / "db.sqlite3"',
             )
         return SqliteDatabase(Path(name))
     if vendor == "postgresql":

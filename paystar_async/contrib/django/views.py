@@ -25,6 +25,7 @@ from paystar_async.contrib._callback import (
 )
 from paystar_async.contrib._responses import Page, result_page
 from paystar_async.contrib.django.clients import get_blocking_paystar, get_paystar
+from paystar_async.errors import ConfigurationError
 from paystar_async.payments import Payment
 
 
@@ -67,12 +68,19 @@ class PaymentCallbackView(View):
             **initkwargs: ``on_payment`` and ``amount_of``.
 
         Raises:
-            ConfigurationError: ``on_payment`` does not take a request and a payment.
+            ConfigurationError: ``on_payment`` does not take a request and a payment, or ``amount_of`` alone is a
+                coroutine function.
         """
         on_payment = initkwargs.get("on_payment")
         if on_payment is not None:
             check_handler(on_payment)
-        view_class = _async_view_class(cls) if iscoroutinefunction(on_payment or cls.on_payment) else cls
+        is_async = iscoroutinefunction(on_payment or cls.on_payment)
+        if iscoroutinefunction(initkwargs.get("amount_of", cls.amount_of)) and not is_async:
+            raise ConfigurationError(
+                "amount_of is a coroutine function, and on_payment is not: a plain view cannot await amount_of",
+                hint="define both with async def, or both with def",
+            )
+        view_class = _async_view_class(cls) if is_async else cls
         view: Any = super(PaymentCallbackView, view_class).as_view(**initkwargs)
         view.csrf_exempt = True
         view.login_required = False  # of LoginRequiredMiddleware: the payer may come back without a session

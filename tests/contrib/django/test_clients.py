@@ -50,6 +50,8 @@ class TestClients:
             (["gateway"], "PAYSTAR must be a dict"),
             ({"gatway": None}, "unknown keys: gatway"),
             ({"database": "django:other"}, "DATABASES has no 'other'"),
+            ({"database": "default"}, "must be named by its alias, after 'django:'"),
+            ({"database": {"ENGINE": "django.db.backends.sqlite3"}}, "must be named by its alias, after 'django:'"),
             ({"timeout": -1}, "timeout"),
         ],
     )

@@ -1,5 +1,7 @@
 """One of Django's databases as the client's."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 from django.db.utils import ConnectionHandler
 
 from paystar_async.contrib.django import configuration
-from paystar_async.errors import ConfigurationError
+from paystar_async.errors import ConfigurationError, StorageError
 from paystar_async.storage.postgres import PostgresDatabase
 from paystar_async.storage.sqlite import SqliteDatabase
 
@@ -26,6 +28,21 @@ class TestDatabase:
         for name in (":memory:", "file:memorydb_default?mode=memory&cache=shared"):
             with pytest.raises(ConfigurationError, match="in memory"):
                 self.use(monkeypatch, ENGINE="django.db.backends.sqlite3", NAME=name)
+
+    def test_sqlite_without_path_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Django opens a file whose name is a URI as the URI says, and so not the file of that name."""
+        for name in ("", "file:shop.db?mode=rwc"):
+            with pytest.raises(ConfigurationError, match="must name its file by a path"):
+                self.use(monkeypatch, ENGINE="django.db.backends.sqlite3", NAME=name)
+
+    async def test_transaction_of_view_is_named_as_reason(self, tmp_path: Path) -> None:
+        database = SqliteDatabase(tmp_path / "shop.db", busy_timeout=0)
+        await database.execute("CREATE TABLE delivery (payment TEXT)")
+        with closing(sqlite3.connect(tmp_path / "shop.db", isolation_level=None)) as view:
+            view.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StorageError, match="maybe an open transaction of yours"):
+                await database.execute("INSERT INTO delivery VALUES ('o-1')")
+        await database.aclose()
 
     def test_other_database_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ConfigurationError, match="does not support"):

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 from django.core.checks import CheckMessage, run_checks
+from django.db.utils import ConnectionHandler
 from django.test import override_settings
 
+from paystar_async.contrib.django import configuration, system_checks
 from paystar_async.sandbox import Sandbox
 from tests.contrib.django.support import recorder
 
@@ -22,6 +24,29 @@ class TestChecks:
 
     def test_configured_has_no_message(self, sandbox: Sandbox) -> None:
         assert self.ids() == []
+
+    @pytest.mark.parametrize("setting", [{}, 3])
+    def test_setting_named_like_variable_is_warning(self, setting: object) -> None:
+        with override_settings(PAYSTAR=setting, PAYSTAR_GATEWAY_ID="g-1"):
+            [warning] = [message for message in run_checks() if message.id == "paystar.W004"]
+        assert "PAYSTAR_GATEWAY_ID" in warning.msg
+
+    def test_receiver_without_order_store_is_warning(
+        self, sandbox: Sandbox, connected: Callable[[Callable[..., object]], None]
+    ) -> None:
+        connected(recorder([]))
+        with override_settings(PAYSTAR={"gateway": sandbox.gateway}):
+            assert self.ids() == ["paystar.W005"]
+
+    @pytest.mark.parametrize(("is_atomic", "expected"), [(True, ["paystar.W006"]), (False, [])])
+    def test_atomic_requests_of_sqlite_are_warning(
+        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, is_atomic: bool, expected: list[str]
+    ) -> None:
+        database = {"ENGINE": "django.db.backends.sqlite3", "NAME": "shop.db", "ATOMIC_REQUESTS": is_atomic}
+        for module in (configuration, system_checks):
+            monkeypatch.setattr(module, "connections", ConnectionHandler({"default": database}))
+        with override_settings(PAYSTAR={"gateway": sandbox.gateway, "database": "django:default"}):
+            assert self.ids() == expected
 
     def test_deployment_names_keys_and_receiver(self, sandbox: Sandbox) -> None:
         assert self.ids(deploy=True) == ["paystar.W002", "paystar.W003"]

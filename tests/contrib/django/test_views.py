@@ -89,6 +89,20 @@ class TestView:
         assert view._non_atomic_requests == {"default"}
         assert issubclass(PaymentCallbackView, View)
 
+    def test_async_lookup_of_plain_handler_is_refused(self) -> None:
+        async def amount_of(order_id: str) -> int | None:
+            raise AssertionError
+
+        with pytest.raises(ConfigurationError, match="cannot await amount_of"):
+            PaymentCallbackView.as_view(on_payment=address, amount_of=amount_of)
+
+        class Callback(PaymentCallbackView):
+            pass
+
+        Callback.amount_of = staticmethod(amount_of)
+        with pytest.raises(ConfigurationError, match="cannot await amount_of"):
+            Callback.as_view()
+
     def test_wrong_handler_is_refused(self) -> None:
         with pytest.raises(ConfigurationError, match="cannot be called with a request and a payment"):
             PaymentCallbackView.as_view(on_payment=lambda: "/")

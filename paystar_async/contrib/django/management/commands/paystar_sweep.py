@@ -38,7 +38,7 @@ class Command(BaseCommand):
         if not payment_verified.has_listeners():
             raise CommandError(
                 "payment_verified has no receiver: a payment that is verified and not fulfilled would keep the payer's "
-                "money; connect one in AppConfig.ready"
+                "money; connect one in AppConfig.ready (a lambda or nested function with weak=False)"
             )
         try:
             with get_blocking_paystar() as paystar:
