@@ -150,6 +150,15 @@ def test_pages_fit_viewport_and_have_contrast(
     page.goto(f"{sandbox.home}/_sandbox/orders/{newest_order(sandbox)['ref_num']}?lang={language}")
     expect_language(page, language, "ltr" if language == "en" else "rtl")
     assert_fits_with_contrast(page)
+    page.goto(f"{sandbox.home}/_sandbox/?lang={language}&q=gateway.create")
+    page.locator("#requests summary").first.click()
+    assert_fits_with_contrast(page)
+    widths = page.locator("#requests pre").evaluate_all("all => all.map((e) => e.scrollWidth - e.clientWidth)")
+    assert max(widths) <= 0  # the beginning of a Persian message would be out of sight
+    search, result = (page.locator(f"#requests [name={name}]").bounding_box() for name in ("q", "result"))
+    assert search
+    assert result
+    assert search["y"] == result["y"] or search["width"] == result["width"]
     context.close()
 
 

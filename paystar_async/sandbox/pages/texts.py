@@ -132,7 +132,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "open page": ("باز کردن صفحهٔ پرداخت", "Open the payment page"),
     "open page hint": (
         "اگر صفحه پیش‌تر باز شده باشد، یک بار دیگر و با مهلت کامل باز می‌شود.",
-        "A page that was opened before opens once more, with its whole time.",
+        "A page that was already opened opens once more, with the full time to pay.",
     ),
     "its requests": ("درخواست‌های این سفارش", "Requests of this order"),
     "people": ("افراد و کارت‌ها", "People and cards"),
