@@ -10,7 +10,14 @@ from attrs import define, field
 
 from paystar_async.endpoint import KEY_REFUSALS, Request
 from paystar_async.errors import AlreadyVerified, PaystarError, StatusError
-from paystar_async.models.gateway import Created, CreatePayment, GatewayTransaction, InquirePayment, VerifyPayment
+from paystar_async.models.gateway import (
+    Created,
+    CreatePayment,
+    GatewayStatus,
+    GatewayTransaction,
+    InquirePayment,
+    VerifyPayment,
+)
 from paystar_async.models.gateway import Verified as VerifiedPayment
 from paystar_async.models.identity import MatchCard, MatchIban
 from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer
@@ -23,6 +30,8 @@ V = TypeVar("V")
 
 MAX_REMEMBERED = 1000
 """Track ids, orders and payments that are remembered, each."""
+PAYABLE_SECONDS = 1_800.0
+"""Seconds after its creation until which a payment is made, as ``payments`` assumes."""
 LISTED_SECONDS = 60.0
 """Seconds after which an accepted transfer is listed."""
 _TOLERANCE_SECONDS = 120.0
@@ -54,6 +63,7 @@ class _CreatedPayment:
     uses_default_method: bool
     is_verified: bool = False
     has_returned: bool = False
+    unpaid_until: float = 0.0
 
 
 @define
@@ -198,6 +208,8 @@ class Comparisons:
         payment = self._payments.get(hash(call.ref_num))
         if isinstance(value, VerifiedPayment):
             facts["price"] = _ratio(value.price, call.amount)
+            if payment is not None and payment.unpaid_until > payment.created_at + PAYABLE_SECONDS:
+                facts["paid"] = "late"
         if payment is not None and payment.is_verified and (value is not None or isinstance(error, PaystarError)):
             is_refused = isinstance(error, AlreadyVerified)
             facts["second verify"] = "already verified" if is_refused else "other"
@@ -209,6 +221,8 @@ class Comparisons:
         facts: Facts = {"signed": "no" if call.amount is None else "yes"}
         if isinstance(value, GatewayTransaction):
             payment = self._payments.get(hash(call.ref_num))
+            if payment is not None and value.status is GatewayStatus.INIT:
+                payment.unpaid_until = self.clock.time()
             amount = call.amount or (payment and payment.amount)
             if value.payment_amount is not None and amount:
                 facts["payment_amount"] = _ratio(value.payment_amount, amount)

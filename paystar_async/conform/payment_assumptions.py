@@ -113,6 +113,16 @@ PAYMENT_ASSUMPTIONS: Sequence[Assumption] = (
         hidden_by=("payer-fee", "created-fields", "inquiry-fields"),
     ),
     Assumption(
+        "page-lifetime",
+        "assumed",
+        "A payment that is not made within 30 minutes of its creation is never made.",
+        "payments/models.py: an unpaid payment of that age is given up",
+        "gateway.verify of a payment that an inquiry of this process reported as unpaid later than that",
+        "a payment made later is verified only if its payer comes back; otherwise the money goes back to the payer",
+        by_fact("paid", set(), {"late"}),
+        hidden_by=("payment-status-words",),
+    ),
+    Assumption(
         "second-verify",
         "4",
         "A second verify of a payment returns status -6.",

@@ -31,7 +31,7 @@ CHECK_SCHEDULE_SECONDS = (60.0, 120.0, 240.0, 360.0, 480.0, 540.0)
 """Seconds between the start of a payment and its checks while it is open."""
 RECHECK_SECONDS = 300.0
 """Interval of the checks after those: two of them fall into the window in which a late payment can be verified."""
-ORDER_LIFETIME_SECONDS = 1800.0
+ORDER_LIFETIME_SECONDS = 1800.0  # assumed (page-lifetime)
 """Age at which an unpaid payment is given up: the payment page has long closed."""
 MAX_CHECK_INTERVAL_SECONDS = 6 * 3600.0
 VERIFY_IN_FLIGHT_SECONDS = 120.0

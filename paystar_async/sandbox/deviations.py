@@ -293,6 +293,7 @@ DEVIATIONS: Mapping[str, Deviation | Mapping[str, Any]] = {
     "price-without-fee": {"price_fee": 10_000},
     "payer-fee": _change_data(_PAYMENT_AMOUNT, _lower_payment_amount),
     "payer-fee-limit": _change_data(_PAYMENT_AMOUNT, _raise_payment_amount),
+    "page-lifetime": {"page_seconds": 7_200.0},
     "second-verify": _change_status(ALREADY_VERIFIED, _VERIFICATION_FAILED),
     "unsigned-inquiry": _refuse(
         ("gateway.inquiry",), lambda call: not call.raw.get("sign"), lambda: Refusal(INVALID_REQUEST)

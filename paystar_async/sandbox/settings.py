@@ -94,6 +94,7 @@ class Settings:
         "Seconds a payment may be verified before the money is refunded to the payer",
         "چند ثانیه می‌توان پرداخت را تأیید کرد؛ پس از آن به پرداخت‌کننده برمی‌گردد",
     )
+    # assumed (page-lifetime): a payer has a quarter of an hour.
     page_seconds: float = _seconds(
         900.0,
         "Seconds a payer has on the payment page; afterwards the page cancels and leads back to the shop",

@@ -2,11 +2,23 @@
 
 import pytest
 
-from paystar_async.conform.comparisons import LISTED_SECONDS, MAX_REMEMBERED, Comparisons
+from paystar_async.conform.comparisons import LISTED_SECONDS, MAX_REMEMBERED, PAYABLE_SECONDS, Comparisons
 from paystar_async.errors import ExpiredToken, NoResponse, StatusError
+from paystar_async.models.gateway import (
+    Created,
+    CreatePayment,
+    GatewayStatus,
+    GatewayTransaction,
+    InquirePayment,
+    Verified,
+    VerifyPayment,
+)
 from paystar_async.models.transfers import FindTransfers, Settle, Settlement
+from paystar_async.payments.models import ORDER_LIFETIME_SECONDS
 from paystar_async.runtime.clock import ManualClock
 from tests.support import request, transfer
+
+HOUR = 3_600.0
 
 
 def settle(comparisons: Comparisons, error: BaseException, track_id: str = "t-1") -> None:
@@ -89,3 +101,25 @@ def test_compare_list_shows_order(comparisons: Comparisons, seconds: list[int | 
     times = [None if second is None else f"2026-01-01 00:00:{second:02d}" for second in seconds]
     facts = comparisons.compare(request(FindTransfers()), listed(*times), None)
     assert facts == ({} if order is None else {"order": order})
+
+
+CREATE = CreatePayment(amount=50_000, order_id="o-1", callback="https://shop.example/back")
+VERIFY = VerifyPayment(ref_num="r-1", amount=50_000, card_number="603799******2346", tracking_code="1")
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds", "paid"),
+    [("INIT", PAYABLE_SECONDS, None), ("INIT", PAYABLE_SECONDS + 1, "late"), ("FAILED", PAYABLE_SECONDS + 1, None)],
+)
+def test_compare_payment_made_after_page_lifetime_is_late(
+    comparisons: Comparisons, clock: ManualClock, status: str, seconds: float, paid: str | None
+) -> None:
+    assert PAYABLE_SECONDS == ORDER_LIFETIME_SECONDS
+    comparisons.compare(request(CREATE), Created(token="t", ref_num="r-1", order_id="o-1"), None)
+    clock.advance(seconds)
+    comparisons.compare(
+        request(InquirePayment(ref_num="r-1")), GatewayTransaction(status=GatewayStatus(status), ref_num="r-1"), None
+    )
+    clock.advance(HOUR)
+    facts = comparisons.compare(request(VERIFY), Verified(price=50_000, ref_num="r-1"), None)
+    assert facts.get("paid") == paid

@@ -95,6 +95,26 @@ async def take_payment(world: World) -> None:
         )
 
 
+async def take_late_payment(world: World) -> None:
+    """Let a payer pay on a page that was opened an hour ago, if it is still open."""
+    paystar, sandbox = world.paystar, world.sandbox
+    created = await paystar.gateway.create(amount=50_000, order_id="o-late", callback=CALLBACK)
+    pages = sandbox.bank.payments
+    pages.open_page(created.token)
+    sandbox.advance(HOUR)
+    with suppress(PaystarError):
+        await paystar.gateway.inquiry(ref_num=created.ref_num, amount=50_000)
+    if pages.cancel_if_overdue(created.token) is None:
+        fields = sandbox.pay(created.token)
+        with suppress(PaystarError):
+            await paystar.gateway.verify(
+                ref_num=created.ref_num,
+                amount=50_000,
+                card_number=fields["card_number"],
+                tracking_code=fields["tracking_code"],
+            )
+
+
 async def make_direct_calls(world: World) -> None:
     """ClientOrFactory the calls of a careless program: a transfer twice, once with another amount, and too much for a deposit."""
     paystar = world.paystar
@@ -164,6 +184,7 @@ async def test_deviation_is_named_and_costs_no_money(
         await pay_out(world)
         await take_payment(world)
         await make_direct_calls(world)
+        await take_late_payment(world)
         names = contradicted(await judge(world, tmp_path, monkeypatch))
         assert_no_money_is_lost_or_repeated(world)
     assert names == ({assumption} if assumption else set())
@@ -196,6 +217,7 @@ async def open_broken_world(assumptions: Iterable[str], folder: Path) -> AsyncGe
         await pay_out(world)
         await take_payment(world)
         await make_direct_calls(world)
+        await take_late_payment(world)
         yield world
 
 
@@ -225,6 +247,7 @@ async def test_hidden_deviation_is_not_confirmed_and_says_why(
 
 
 NAMED_PAIRS = (
+    ("page-lifetime", "price-without-fee"),
     ("payer-fee", "payer-fee-limit"),
     ("key-expiry", "date-zone"),
     ("repeated-track-id", "transfer-status-words"),

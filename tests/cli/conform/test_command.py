@@ -101,6 +101,18 @@ def test_conform_contradiction_exits_1_and_names_it(sandbox: Sandbox, conform: C
     assert {item["id"] for item in json.loads(result.out)["assumptions"]} == {item.id for item in ASSUMPTIONS}
 
 
+def test_conform_reports_name_what_hides_an_assumption(sandbox: Sandbox, conform: Conform, tmp_path: Path) -> None:
+    for assumption in ("key-expiry", "date-zone"):
+        sandbox.break_assumption(assumption)
+    report = tmp_path / "report.md"
+    result = conform("--yes", "--refresh", "--report", str(report))
+    assert "may be hidden by key-expiry (contradicted)" in " ".join(result.out.split())
+    assert "| date-zone | not observed: may be hidden by key-expiry (contradicted) | 1 |" in report.read_text()
+    result = conform("--yes", "--refresh", "--json")
+    hidden = {item["id"]: item["hidden_by"] for item in json.loads(result.out)["assumptions"] if item["hidden_by"]}
+    assert hidden == {"date-zone": {"key-expiry": "contradicted"}}
+
+
 FIVE = ("unauthenticated-http", "balance-fields", "inquiry-refresh-fields", "repeated-order-id", "date-zone")
 
 
