@@ -1,6 +1,7 @@
 """Number formats: detect those with which a spreadsheet shows another number than the cell holds."""
 
 import re
+from collections.abc import Iterable, Mapping
 
 _LITERAL = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?!h|m|s)[^\]]*\]', re.IGNORECASE)
 _DATE_FORMATS = frozenset((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)))
@@ -32,3 +33,19 @@ def format_reason(number: int, code: str | None) -> str:
     if re.search(r"[0#?],+(?![,0#?])", pattern):
         return "a number the format shows in thousands"
     return ""
+
+
+def read_formats(events: Iterable[tuple[str, Mapping[str, str] | None, str]]) -> list[str]:
+    """Return for each cell style why it shows another number than the cell holds, or ``""``."""
+    codes: dict[int, str] = {}
+    formats: list[str] = []
+    in_cell_formats = False
+    for name, attributes, _ in events:
+        if name == "cellXfs":
+            in_cell_formats = attributes is not None
+        elif attributes is not None and name == "numFmt":
+            codes[int(attributes["numFmtId"])] = attributes.get("formatCode", "")
+        elif attributes is not None and name == "xf" and in_cell_formats:
+            number = int(attributes.get("numFmtId", "0"))
+            formats.append(format_reason(number, codes.get(number)))
+    return formats

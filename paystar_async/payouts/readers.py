@@ -195,6 +195,9 @@ def _open_workbook(file: Path, names: frozenset[str], sheet_name: str | None) ->
     except DamagedWorkbook as error:
         workbook.close()
         raise _damaged_error(file, error) from None
+    except OSError as error:
+        workbook.close()
+        raise _unreadable_error(file, error) from None
     except BaseException:
         workbook.close()
         raise
@@ -208,6 +211,8 @@ def _read_sheet(workbook: Workbook, file: Path, sheet: Sheet) -> Generator[Row]:
                     yield row
         except DamagedWorkbook as error:
             raise _damaged_error(file, error) from None
+        except OSError as error:
+            raise _unreadable_error(file, error) from None
 
 
 def _damaged_error(file: Path, error: DamagedWorkbook) -> InvalidValue:

@@ -15,6 +15,7 @@ from paystar_async.payouts.ledger.queries import TRANSFER_COLUMNS, transfer_of
 from paystar_async.payouts.ledger.session import LedgerDatabase, split
 from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.storage.database import Value
+from paystar_async.storage.record_types import require_time
 from paystar_async.values.numbers import require_seconds
 
 __all__ = ["Mismatch", "Reconciliation", "reconcile"]
@@ -151,8 +152,8 @@ class _Reconciler:
             "deposit": self.deposit,
         }
         rows = await self.ledger.fetch(_OLDEST_PLAN, deposit_params)
-        oldest: float | None = rows[0]["at"]
-        scope = Scope(since=self.since, horizon=self.since if oldest is None else min(self.since, oldest))
+        oldest = self.since if rows[0]["at"] is None else require_time(rows[0]["at"], "created_at of a batch")
+        scope = Scope(since=self.since, horizon=min(self.since, oldest))
         after = ""
         while rows := await self.ledger.fetch(
             _TRANSFERS, {**deposit_params, "since": self.since, "after": after, "limit": ROWS_PER_QUERY}

@@ -22,6 +22,7 @@ from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import FINAL, TransferState
 from paystar_async.runtime.events import logger
 from paystar_async.storage.database import Parameters
+from paystar_async.storage.record_types import require_time
 
 FIRST_PAUSE_SECONDS = 1.0
 
@@ -108,6 +109,8 @@ class RecoveryCheck:
         """Update the ledger from the bank's list, back to the oldest chunk that is still to be sent."""
         deposit_params: Parameters = {"product": channel.name, "account": channel.account, "deposit": deposit}
         oldest = (await self.ledger.fetch(_OLDEST, deposit_params))[0]["at"]
+        if oldest is not None:
+            require_time(oldest, "created_at of a batch")
         newest: frozenset[EntryKey] | None = None
         failed: set[str] = set()
         async with aclosing(pages(lambda skip: channel.list(deposit, skip, self.timeout))) as page_iterator:

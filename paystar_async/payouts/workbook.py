@@ -11,12 +11,12 @@ from contextlib import closing
 from pathlib import Path
 from posixpath import dirname, join, normpath
 from typing import IO, NamedTuple
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 from zlib import error as zlib_error
 
 from attrs import define, field, frozen
 
-from paystar_async.payouts.number_formats import format_reason
+from paystar_async.payouts.number_formats import read_formats
 
 MAX_PART_BYTES = 256 * 2**20
 """Limit of one unpacked part of a workbook."""
@@ -141,7 +141,7 @@ class Workbook:
             if attributes is not None and name == "sheet":
                 self._add(attributes, dirname(workbook_part))
         folder = dirname(workbook_part)
-        self._formats = _read_formats(self._optional(folder, "styles"))
+        self._formats = read_formats(self._optional(folder, "styles"))
         self._texts = list(_read_texts(self._optional(folder, "sharedStrings")))
 
     def close(self) -> None:
@@ -182,8 +182,11 @@ class Workbook:
         return iter(())
 
     def _events(self, part: str) -> Iterator[Event]:
-        if self._archive.getinfo(part).file_size > MAX_PART_BYTES:
+        info = self._archive.getinfo(part)
+        if info.file_size > MAX_PART_BYTES:
             raise DamagedWorkbook("a workbook that is too large when it is unpacked")
+        if info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):  # the others raise errors of their own
+            raise DamagedWorkbook("a workbook with a compression that no spreadsheet uses")
         with self._archive.open(part) as stream:
             yield from _parse(stream)
 
@@ -260,22 +263,6 @@ def _unescaped(text: str) -> str:
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text) if "_x" in text else text
 
 
-def _read_formats(events: Iterator[Event]) -> list[str]:
-    """Return for each cell style why it shows another number than the cell holds, or ``""``."""
-    codes: dict[int, str] = {}
-    formats: list[str] = []
-    in_cell_formats = False
-    for name, attributes, _ in events:
-        if name == "cellXfs":
-            in_cell_formats = attributes is not None
-        elif attributes is not None and name == "numFmt":
-            codes[int(attributes["numFmtId"])] = attributes.get("formatCode", "")
-        elif attributes is not None and name == "xf" and in_cell_formats:
-            number = int(attributes.get("numFmtId", "0"))
-            formats.append(format_reason(number, codes.get(number)))
-    return formats
-
-
 class _SheetReader:
     """Parser of a sheet's XML into rows."""
 
@@ -293,7 +280,7 @@ class _SheetReader:
         self._readers: dict[str, Callable[[Mapping[str, str]], None]] = {
             "col": self._column,
             "sheetFormatPr": self._defaults,
-            "mergeCell": lambda attributes: self._sheet.merged.append(attributes.get("ref", "")),
+            "mergeCell": self._merge,
             "row": self._row,
             "c": self._open_cell,
             "rPh": self._phonetic,
@@ -326,6 +313,11 @@ class _SheetReader:
 
     def _phonetic(self, _: Mapping[str, str]) -> None:
         self._is_phonetic = True
+
+    def _merge(self, attributes: Mapping[str, str]) -> None:
+        for reference in attributes["ref"].split(":", 1):
+            parse_reference(reference)
+        self._sheet.merged.append(attributes["ref"])
 
     def _column(self, attributes: Mapping[str, str]) -> None:
         if attributes.get("hidden") in _TRUE or float(attributes.get("width", "1")) == 0:
@@ -367,7 +359,7 @@ class _SheetReader:
         if value is None or value == "":
             return None
         if kind == "s":
-            return self._texts[int(value)]
+            return self._texts[int("0" + value)]  # refuses a minus, with which Python counts from the end
         if kind == "str":
             return _unescaped(value)
         if kind == "b":
@@ -377,7 +369,7 @@ class _SheetReader:
         return self._parse_number(value)
 
     def _parse_number(self, value: str) -> object:
-        style = int(self._cell.get("s", "0"))
+        style = int("0" + self._cell.get("s", "0"))
         if self._formats and (reason := self._formats[style]):
             return InvalidCell(reason)
         if not _NUMBER.fullmatch(value):

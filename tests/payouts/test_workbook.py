@@ -1,7 +1,8 @@
 """Test workbooks: hidden and invalid cells are never paid."""
 
+import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,49 @@ async def test_plan_merged_cells_are_refused(tmp_path: Path) -> None:
     after = '<mergeCells><mergeCell ref="G2:G3"/></mergeCells>'
     result = await plan(write_row(tmp_path / "a.xlsx", {}, after=after))
     assert str(result.bad[0]).startswith("row 2: cells G2:G3 are merged")
+
+
+@pytest.mark.parametrize("reference", ["", "x", "A1:", "A0:B2", "A1:XFE1"])
+async def test_plan_invalid_merged_range_is_refused(reference: str, tmp_path: Path) -> None:
+    after = f'<mergeCells><mergeCell ref="{reference}"/></mergeCells>'
+    with pytest.raises(InvalidValue, match="a cell"):
+        await plan(write_row(tmp_path / "a.xlsx", {}, after=after))
+
+
+@pytest.mark.parametrize("cell_xml", ['<c t="s"><v>-1</v></c>', '<c s="-1"><v>1000</v></c>'])
+async def test_plan_negative_index_is_refused(cell_xml: str, tmp_path: Path) -> None:
+    path = write_xlsx(tmp_path / "a.xlsx", table([row()]))
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    parts[sheet] = re.sub(rb'<c r="F2".*?</c>', cell_xml.replace("<c ", '<c r="F2" ').encode(), parts[sheet])
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    with pytest.raises(InvalidValue, match="cannot be read"):
+        await plan(path)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+async def test_plan_unusual_compression_is_refused(compression: int, tmp_path: Path) -> None:
+    path = write_row(tmp_path / "a.xlsx", {})
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    with pytest.raises(InvalidValue, match="compression"):
+        await plan(path)
+
+
+async def test_plan_disk_error_in_workbook_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Iterator[object]:
+        raise OSError(5, "Input/output error")
+
+    path = write_row(tmp_path / "a.xlsx", {})
+    monkeypatch.setattr("paystar_async.payouts.workbook._SheetReader.rows", fail)
+    with pytest.raises(InvalidValue, match="Input/output error"):
+        await plan(path)
 
 
 async def test_plan_repeated_row_number_is_refused(tmp_path: Path) -> None:
