@@ -1,14 +1,16 @@
 """The sweeper: ``sweeping`` and ``run``."""
 
 import asyncio
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from paystar_async.errors import InvalidValue, StorageUnavailable
+from paystar_async.errors import InvalidValue, StorageUnavailable, UnknownOrder
 from paystar_async.payments.models import OrderStatus
 from paystar_async.payments.order_store import OrderStore
-from tests.payments.shop import Shop, wait_until
+from tests.payments.shop import Shop, open_shop, wait_until
 from tests.support import RunningClock
 
 
@@ -80,3 +82,37 @@ async def test_sweeping_full_pass_is_followed_at_once(shop: Shop, monkeypatch: p
 async def test_run_invalid_interval_is_refused(shop: Shop, every: Any) -> None:
     with pytest.raises(InvalidValue, match="every"):
         await shop.paystar.payments.run(every=every)
+
+
+def restore(backup: Path, path: Path) -> None:
+    """Put a backup in the place of a SQLite file."""
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    backup.rename(path)
+
+
+async def test_sweep_of_restored_backup_finds_paid_order(tmp_path: Path) -> None:
+    """Yesterday's store: what was verified since is found again, and notified again under the same id."""
+    path, backup = tmp_path / "paystar.db", tmp_path / "backup.db"
+    async with open_shop(path) as shop:
+        started = await shop.start("o-1")
+        await shop.paystar.aclose()
+        shutil.copy(path, backup)
+        await shop.confirm(shop.pay(started))
+        since = shop.pay(await shop.start("o-2"))
+        await shop.confirm(since)
+        notified = shop.fulfilled.copy()
+        await shop.paystar.aclose()
+        restore(backup, path)
+
+        shop.clock.advance(86_400)
+        async with shop.worker() as paystar:
+            paystar.payments.on_verified(shop.fulfil)
+            await paystar.payments.sweep()
+            order = await paystar.payments.find(order_id="o-1")
+            with pytest.raises(UnknownOrder):  # never called a failed payment
+                await paystar.payments.confirm(since)
+        assert order is not None
+        assert order.state is OrderStatus.VERIFIED
+        assert shop.fulfilled == [*notified, notified[0]]
+        assert shop.request_counts["verify"] == 2
