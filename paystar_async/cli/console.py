@@ -106,7 +106,7 @@ def _redirect_to_null(stream: TextIO) -> None:
 
 
 def prepare_streams() -> None:
-    """ClientOrFactory the three standard streams usable, whatever the process was started with.
+    """Make the three standard streams usable, whatever the process was started with.
 
     A missing stream is replaced, because a file opened later would take its descriptor. A character that stdout's
     encoding lacks is replaced when written, as the interpreter does on stderr.

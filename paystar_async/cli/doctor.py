@@ -233,7 +233,7 @@ class _Checkup:
         return CheckResult("reachable", Mark.OK, f"yes, HTTP {response.status_code} in {elapsed_ms:.0f} ms")
 
     async def check_requests(self, client: Paystar) -> AsyncIterator[CheckResult]:
-        """ClientOrFactory one read-only request with each configured account and yield the results."""
+        """Make one read-only request with each configured account and yield the results."""
         async with client as paystar:
             if self.application:
                 can_refresh = self.application.refresh_token is not None

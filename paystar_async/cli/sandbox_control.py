@@ -91,7 +91,7 @@ def trigger(
     url: Url = None,
     as_json: Annotated[bool, JSON_ALWAYS_OPTION] = False,  # noqa: ARG001 - declares the option
 ) -> int:
-    """ClientOrFactory a payment paid, a transfer fail or a key expire in a sandbox, and print the result as JSON.
+    """Make a payment paid, a transfer fail or a key expire in a sandbox, and print the result as JSON.
 
     Exit status: 0 done; 1 the shop's callback failed; 2 there is no such sandbox, payment or transfer.
     """

@@ -205,7 +205,7 @@ class Payments(StoredOrders):
         The handler is called with the Payment, by ``confirm`` before it returns, by ``start`` or by the sweeper, and
         only for payments of stored orders. It is called at least once: if it raises or takes longer than ``timeout``,
         or the process ends before it returns, it is called again by a later sweep, maybe in another process that has a
-        handler. ClientOrFactory its work unique by ``payment.id``, in the transaction that fulfils the order.
+        handler. Make its work unique by ``payment.id``, in the transaction that fulfils the order.
 
         A handler keeps no other payment waiting. A coroutine function is cancelled at its timeout. A plain function
         runs in a thread, outside of the event loop; a thread cannot be cancelled, so past its timeout it continues

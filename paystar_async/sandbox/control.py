@@ -137,7 +137,7 @@ def reset(state: SandboxState, _: ControlBody) -> object:
 
 
 def pay(state: SandboxState, body: ControlBody) -> object:
-    """ClientOrFactory the payer's choice on the payment page, and return the callback with its method and URL."""
+    """Make the payer's choice on the payment page, and return the callback with its method and URL."""
     callback = state.return_payer(str(body["token"]), str(body.get("choice", "pay")))
     return {
         "callback": callback.fields,

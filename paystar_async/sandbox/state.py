@@ -185,7 +185,7 @@ class SandboxState:
         self.bank.set_balance(account, amount)
 
     def pay(self, token: str, choice: PayerChoice | str = PayerChoice.PAY) -> dict[str, str]:
-        """ClientOrFactory the payer's choice on the payment page.
+        """Make the payer's choice on the payment page.
 
         Args:
             token: the token from the ``create`` response, or the URL of the payment page; or an order_id, a ref_num, or
@@ -202,7 +202,7 @@ class SandboxState:
         return dict(self.return_payer(token, choice).fields)
 
     def return_payer(self, token: str, choice: PayerChoice | str = PayerChoice.PAY) -> CallbackRequest:
-        """ClientOrFactory the payer's choice like ``pay``, and return the callback with its method and URL."""
+        """Make the payer's choice like ``pay``, and return the callback with its method and URL."""
         name = parse_qs(urlsplit(token).query).get("token", [token])[0]
         try:
             token = self.bank.payments.find_token(name)
@@ -248,7 +248,7 @@ class SandboxState:
             self.bank.keys.expire(each)
 
     def break_assumption(self, assumption: str) -> None:
-        """ClientOrFactory an assumption about the live service wrong in this sandbox, until the process ends.
+        """Make an assumption about the live service wrong in this sandbox, until the process ends.
 
         Args:
             assumption: its id in the register, such as ``list-order``; see the guide about ``paystar conform``.

@@ -355,7 +355,7 @@ def test_multiprocessing_child_finishes_refresh_at_exit(method: str, tmp_path: P
 
 
 def call_while_refreshing(account: dict[str, str], base_url: str, keys: str) -> None:
-    """ClientOrFactory a call with a key that is valid and due: the call does not wait for the refresh."""
+    """Make a call with a key that is valid and due: the call does not wait for the refresh."""
     asyncio.run(store_old_key(account, keys))
     paystar = BlockingPaystar(Application(**account), base_url=base_url, keys=keys)
     assert paystar.transfers.find(limit=1) is not None

@@ -161,7 +161,7 @@ def test_run_missing_sandbox_extra_names_pip_command(
 
 
 def forget_modules(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
-    """ClientOrFactory this test import modules again."""
+    """Make this test import modules again."""
     for name in list(sys.modules):
         if name.startswith(prefix):
             monkeypatch.delitem(sys.modules, name)

@@ -468,7 +468,7 @@ def _wait_turns(rounds: int) -> Callable[[], Any]:
 
 
 async def _call_and_cancel(cancelled_by: str, call: Callable[[], Any], rounds: int) -> None:
-    """ClientOrFactory a call and cancel it after ``rounds`` turns of the loop."""
+    """Make a call and cancel it after ``rounds`` turns of the loop."""
 
     async def run() -> None:
         if cancelled_by == "timeout":

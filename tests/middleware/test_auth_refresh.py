@@ -320,7 +320,7 @@ class RejectingFixture:
         return [sent.fields["refresh_token"] for sent in self.engine.sent_to("refresh-api-key")]
 
     async def call(self, paystar: Paystar | None = None) -> str:
-        """ClientOrFactory a call; return the name of its error, or ``accepted``."""
+        """Make a call; return the name of its error, or ``accepted``."""
         try:
             await (paystar or self.clients[0]).transfers.balance(account_number="0100000000001")
         except PaystarError as error:

@@ -32,7 +32,7 @@ async def resend_after_review(payout: PayoutFixture) -> str:
 
 
 async def fail_transfer(payout: PayoutFixture, backend: Backend, chunk: str) -> None:
-    """ClientOrFactory the bank fail a transfer, in its response and in its list."""
+    """Make the bank fail a transfer, in its response and in its list."""
     payout.bank.script.append(responding(entry("failed", "first")))
     payout.bank.finds.append(lambda _: [entry("failed", "first")])
     await payout.worker.advance(chunk)

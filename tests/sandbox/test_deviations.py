@@ -116,7 +116,7 @@ async def take_late_payment(world: World) -> None:
 
 
 async def make_direct_calls(world: World) -> None:
-    """ClientOrFactory the calls of a careless program: a transfer twice, once with another amount, and too much for a deposit."""
+    """Make the calls of a careless program: a transfer twice, once with another amount, and too much for a deposit."""
     paystar = world.paystar
     first = transfer(50, track_id="direct-1")
     for items in ([first], [first], [transfer(50, track_id="direct-1", amount=7)]):

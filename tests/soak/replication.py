@@ -60,7 +60,7 @@ class PostgresNode:
         self._append("pg_hba.conf", _ACCESS)
 
     def copy(self, primary: "PostgresNode") -> None:
-        """ClientOrFactory this server a standby: copy the files of the primary and follow the primary."""
+        """Make this server a standby: copy the files of the primary and follow the primary."""
         shutil.rmtree(self.data, ignore_errors=True)
         self.data.mkdir(mode=0o700)
         shutil.chown(self.data, self._user, self._user)

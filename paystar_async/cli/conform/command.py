@@ -87,11 +87,7 @@ def conform(
         )
         for probe in run.probes:
             print_note(f"- {probe.announcement}")
-        if (
-            run.probes
-            and not yes
-            and not confirm(f"ClientOrFactory these requests? Shapes are recorded in {record}. [y/N] ")
-        ):
+        if run.probes and not yes and not confirm(f"Make these requests? Shapes are recorded in {record}. [y/N] "):
             print_error("nothing was sent")
             return EXIT_USAGE
         asyncio.run(run.run())

@@ -129,7 +129,7 @@ class ConformRun:
         return probe.needs is None or (self._options.refresh if probe.needs == "refresh" else self._options.create)
 
     async def run(self) -> None:
-        """ClientOrFactory the probes one after the other; a refusal is a result, and a missing response is noted.
+        """Make the probes one after the other; a refusal is a result, and a missing response is noted.
 
         Raises:
             ConfigurationError: no probe got a response.

@@ -65,7 +65,7 @@ class DemoSandbox:
         raise PaystarError(f"the sandbox failed to respond to {method} {url}: {reason}")
 
     async def inject_faults(self, rate: float) -> None:
-        """ClientOrFactory this part of all responses fail, spread over all kinds of faults, except key refreshes.
+        """Make this part of all responses fail, spread over all kinds of faults, except key refreshes.
 
         A refresh whose response is lost must be repeated, and the demo proves that each key is refreshed only once.
         """

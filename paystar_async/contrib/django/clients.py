@@ -17,7 +17,7 @@ payment_verified = Signal()
 """Sent with ``payment`` for each verified payment of a stored order, at least once.
 
 If a receiver raises, or the process ends before all receivers return, the signal is sent again by a later sweep, maybe
-in another process. ClientOrFactory a receiver's work unique by ``payment.id``, in the transaction that fulfils the order.
+in another process. Make a receiver's work unique by ``payment.id``, in the transaction that fulfils the order.
 Receivers run in another thread, on database connections of that thread, and have 60 seconds.
 """
 

@@ -59,7 +59,7 @@ async def test_reconcile_pending_transfers_take_bank_status(client: Client, sand
 
 @pytest.fixture
 def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ClientOrFactory the bank's list need many requests."""
+    """Make the bank's list need many requests."""
     monkeypatch.setattr(channels, "PAGE_SIZE", 3)
 
 

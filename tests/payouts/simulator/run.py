@@ -409,7 +409,7 @@ async def _run_seed(seed: int) -> SeedResult:
 
 @contextmanager
 def _fixed_randomness(seed: int) -> Generator[None]:
-    """ClientOrFactory all random numbers depend on the seed."""
+    """Make all random numbers depend on the seed."""
     state = random.getstate()
     random.seed(seed)
     try:
