@@ -1,5 +1,8 @@
 """The Flask shop as its users run it: gunicorn with prefork workers, with and without threads and ``--preload``."""
 
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.examples.test_django_shop import wait_for_thread
 from tests.examples.web_server import (
     GUNICORN,
+    WAIT_SECONDS,
     Shop,
     buy,
     come_back,
@@ -17,6 +22,8 @@ from tests.examples.web_server import (
     server,
     shop_environment,
 )
+from tests.project.guides import DOCS, read_guide
+from tests.servers import Guard
 
 APP = (*GUNICORN, "tests.examples.flask_shop:app")
 THREADS = (*APP, "--worker-class", "gthread", "--threads", "8")
@@ -74,3 +81,23 @@ def test_flask_shop_worker_killed_during_confirm_delivers(shop: Shop) -> None:
         fields = kill_during_confirm(shop, browser, process)
         again = browser.get("/pay/callback", params=fields)  # the payer reloads the page
         assert order_page(browser, again) == "verified, delivered 1"
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+def test_flask_guide_sweeper_ends_by_interrupt(shop: Shop, tmp_path: Path) -> None:
+    for block in read_guide(DOCS / "flask.md").blocks:
+        if block.file:
+            (tmp_path / block.file).write_text(block.source, encoding="utf-8")
+    environment = {**shop.environment, "PYTHONPATH": str(DOCS.parents[1])}
+    command = [sys.executable, "-W", "error", "sweep.py"]
+    with subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE) as process:
+        try:
+            guard = Guard(process.pid)
+            wait_for_thread(process)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=WAIT_SECONDS)
+            guard.stop()
+        finally:
+            process.kill()
+    assert (process.returncode, errors) == (0, b"")
