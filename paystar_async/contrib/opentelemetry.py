@@ -134,7 +134,7 @@ class Metered:
         self._stops = meter.create_counter(
             "paystar.payout.stops", unit="{stop}", description="How often payouts were stopped, by reason."
         )
-        # Prometheus computes an increase only between two samples: a counter that begins at 1 alerts nobody.
+        # Prometheus computes an increase only between two samples: a counter that begins at 1 causes no alert.
         for realm in (Realm.APPLICATION, Realm.WALLET):
             for reason in _STOP_REASONS.values():
                 self._stops.add(0, {"paystar.realm": realm.value, "paystar.reason": reason})
