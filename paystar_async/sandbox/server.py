@@ -127,7 +127,7 @@ async def serve(
         await asyncio.shield(serving)
     finally:
         server.should_exit = True
-        await serving
+        await asyncio.wait([serving])  # raises nothing: a second Ctrl-C ends the server with a KeyboardInterrupt
 
 
 class SwitchableApp:

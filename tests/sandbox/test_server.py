@@ -1,6 +1,7 @@
 """The sandbox as a server, over TCP connections."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -156,3 +157,23 @@ async def test_payment_page_is_not_cached_and_not_counted(raw_client: RawClient)
     response = await raw_client.http.get("/pardakht/payment", params={"token": "none"})
     assert response.headers["cache-control"] == "no-store"
     assert envelope(await raw_client.http.get("/../_sandbox/stats"))["requests"] == {}
+
+
+class _InterruptedServer:
+    """A server that a second Ctrl-C ends: the signals are raised again inside its task."""
+
+    should_exit = False
+
+    async def serve(self, sockets: list[socket.socket]) -> None:
+        sockets[0].close()
+        raise KeyboardInterrupt
+
+
+def test_serve_interrupted_twice_logs_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("paystar_async.sandbox.server._make_server", lambda *_: _InterruptedServer())
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(serve(Sandbox()))
+    gc.collect()  # asyncio logs an exception that nobody retrieved when its task is collected
+    assert not caplog.records
