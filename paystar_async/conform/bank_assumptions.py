@@ -121,7 +121,7 @@ BANK_ASSUMPTIONS: Sequence[Assumption] = (
         "The data of an accepted settlement is one object for one transfer and a list for several.",
         "transport/structuring.py",
         "transfers.settle",
-        "nothing: an object, a list, numbered entries and a wrapper are read for any number of transfers",
+        "nothing: objects, lists, numbered entries and wrappers are read for any number",
         judges.batch_shape,
         hidden_by=("key-refused-first",),
     ),

@@ -118,7 +118,7 @@ PAYMENT_ASSUMPTIONS: Sequence[Assumption] = (
         "A payment that is not made within 30 minutes of its creation is never made.",
         "payments/models.py: an unpaid payment of that age is given up",
         "gateway.verify of a payment that an inquiry of this process reported as unpaid later than that",
-        "a payment made later is verified only if its payer comes back; otherwise the money goes back to the payer",
+        "a payer who pays later and does not come back gets the money back",
         by_fact("paid", set(), {"late"}),
         hidden_by=("payment-status-words",),
     ),
