@@ -15,7 +15,10 @@ from paystar_async.errors import InvalidValue
 
 def short_repr(value: object) -> str:
     """Return the repr of a value that is neither secret nor personal, at most 60 characters."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # that of an integer of some thousand digits, or of a caller's class
+        return f"a value of type {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -16,14 +16,14 @@ def number_repr(value: object) -> str:
     """Return the repr of a number; only describe another value, because a text may be a card number."""
     # repr() of a huge int may raise, and an error about a value must not fail on the value.
     if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= MAX_INT64):
-        return repr(value)
+        return short_repr(value)
     return "an int beyond 64 bits" if type(value) is int else describe_value(value)
 
 
 def require_int(value: object, hint: str = "pass an int") -> int:
     """Return an int; raise ValueError with the hint for a bool or any other type."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return int(value)
+        return int.__int__(value)  # of a subclass too, whose own conversion may return another number
     raise ValueError(hint)
 
 
@@ -169,4 +169,4 @@ def require_seconds(name: str, value: object) -> float:
     """Return a duration in seconds; raise InvalidValue naming the parameter ``name`` if it is not a number above 0."""
     if isinstance(value, (int, float)) and value is not True and value > 0:
         return value
-    raise InvalidValue(name, expected="a number of seconds above 0", got=short_repr(value))
+    raise InvalidValue(name, expected="a number of seconds above 0", got=number_repr(value))

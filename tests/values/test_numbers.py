@@ -18,6 +18,7 @@ from paystar_async.values.numbers import (
     integer,
     number_repr,
     require_int,
+    require_seconds,
 )
 from tests.values.field_types import convert, refusal
 
@@ -150,3 +151,32 @@ def test_parse_amount_known_forms_are_parsed(value: object, rial: int) -> None:
 )
 def test_parse_amount_inexact_is_rejected(value: object) -> None:
     refusal(Money, value)
+
+
+class MisleadingInt(int):
+    """An int whose conversion and text are those of another number."""
+
+    def __int__(self) -> int:
+        return 999
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_rial_int_subclass_keeps_its_own_value() -> None:
+    amount = Rial(MisleadingInt(50_000))
+
+    assert amount == 50_000
+    assert type(amount) is int
+
+
+@pytest.mark.parametrize("amount", [MisleadingInt(-1), -(10**5000)], ids=["subclass", "huge"])
+def test_rial_value_without_repr_is_described(amount: int) -> None:
+    with pytest.raises(InvalidValue, match="amount: expected whole Rial"):
+        Rial(amount)
+
+
+@pytest.mark.parametrize("value", [MisleadingInt(-1), -(10**5000)], ids=["subclass", "huge"])
+def test_require_seconds_value_without_repr_is_described(value: int) -> None:
+    with pytest.raises(InvalidValue, match="timeout: expected a number of seconds above 0, got a"):
+        require_seconds("timeout", value)
