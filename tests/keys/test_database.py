@@ -5,6 +5,7 @@ from pathlib import Path
 from paystar_async.keys.database import DatabaseKeyStore
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.keys.backends import KEY, PAIR
+from tests.support import needs_posix
 
 
 async def test_aclose_with_external_database_leaves_it_open(tmp_path: Path) -> None:
@@ -17,6 +18,7 @@ async def test_aclose_with_external_database_leaves_it_open(tmp_path: Path) -> N
     assert not (tmp_path / "all.db-wal").exists()
 
 
+@needs_posix
 async def test_load_after_file_was_deleted_recreates_file(tmp_path: Path) -> None:
     store = DatabaseKeyStore(tmp_path / "keys.db")
     await store.commit(KEY, 0, "me", PAIR)

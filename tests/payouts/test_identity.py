@@ -19,6 +19,7 @@ from paystar_async.storage.database import NONE, Parameters, Row
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.backends import Backend
 from tests.payouts.bank import PayoutFixture, each, transfers
+from tests.support import needs_posix
 
 ONE_EACH = Policy(chunk=1)
 
@@ -51,6 +52,7 @@ async def assert_refuses(payout: PayoutFixture, chunk: str, match: str) -> None:
     assert len(payout.bank.calls) == sent
 
 
+@needs_posix
 async def test_advance_replaced_file_sends_nothing(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     payout, database = file_payout(path)
@@ -80,6 +82,7 @@ async def test_insert_batch_replaced_file_is_refused(tmp_path: Path) -> None:
     await database.aclose()
 
 
+@needs_posix
 async def test_open_deleted_file_is_not_recreated(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     payout, database = file_payout(path)
@@ -91,6 +94,7 @@ async def test_open_deleted_file_is_not_recreated(tmp_path: Path) -> None:
     await database.aclose()
 
 
+@needs_posix
 async def test_open_other_ledger_at_path_is_refused(tmp_path: Path) -> None:
     """A key store may create the file again."""
     path = tmp_path / "l.db"
@@ -105,6 +109,7 @@ async def test_open_other_ledger_at_path_is_refused(tmp_path: Path) -> None:
     await database.aclose()
 
 
+@needs_posix
 async def test_open_restored_file_continues(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     payout, database = file_payout(path)

@@ -18,8 +18,9 @@ ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = sorted(PROJECT["optional-dependencies"].keys() - {"all", "bench", "dev", "docs"})
 MAX_CORE_PACKAGES = 12
-MAX_CORE_BYTES = 6 * 2**20
-"""Without the guides, which are text for people, and without what Python compiles itself."""
+MAX_CORE_BYTES = 13 * 2**19
+"""6.5 MiB with the guides, without what Python compiles itself. httptools' parser alone has 1.6 MB on Python 3.11 and
+1.9 on 3.12."""
 
 USES = {
     "cli": "import paystar_async.cli.app",

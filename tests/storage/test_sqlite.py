@@ -18,6 +18,7 @@ from paystar_async.errors import StorageCorrupt, StorageError, StorageUnavailabl
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage import sqlite_worker
 from paystar_async.storage.sqlite import SqliteDatabase
+from tests.support import needs_posix
 
 SCHEMA = ("CREATE TABLE things (name TEXT PRIMARY KEY)",)
 FOREIGN_BYTES = b"not a database " * 100
@@ -34,7 +35,7 @@ def run(script: str, *arguments: object) -> str:
 
 
 PREAMBLE = """
-import asyncio, os, resource, sys
+import asyncio, os, sys
 from paystar_async.errors import StorageUnavailable
 from paystar_async.storage.sqlite import SqliteDatabase
 db = SqliteDatabase(sys.argv[1])
@@ -46,6 +47,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "paystar.db"
 
 
+@needs_posix
 async def test_sqlite_files_are_private(path: Path) -> None:
     before = os.umask(0)
     try:
@@ -185,6 +187,7 @@ async def test_aclose_waits_for_running_transaction(path: Path) -> None:
     await db.aclose()
 
 
+@needs_posix
 async def test_sqlite_replaced_file_is_used(path: Path) -> None:
     db = SqliteDatabase(path)
     await db.migrate("things", SCHEMA)
@@ -245,6 +248,7 @@ def test_sqlite_garbage_collected_database_ends_thread(path: Path) -> None:
     assert not threads()
 
 
+@needs_posix
 def test_sqlite_forked_process_starts_own_thread(path: Path) -> None:
     script = """
 asyncio.run(db.migrate("things", ("CREATE TABLE things (name TEXT)",)))
@@ -257,8 +261,10 @@ if child:
     assert run(script, path) == "['child', 'parent']\n"
 
 
+@needs_posix
 def test_execute_full_disk_is_unavailable(path: Path) -> None:
     script = """
+import resource
 async def main():
     await db.migrate("things", ("CREATE TABLE things (name TEXT)",))
     await db.execute("INSERT INTO things VALUES ('before')")
@@ -280,6 +286,7 @@ asyncio.run(main())
     assert lines == ["True", "True", "[{'name': 'before'}]", "[{'name': 'before'}, {'name': 'after'}]"]
 
 
+@needs_posix
 def test_transaction_killed_process_leaves_no_lock(path: Path) -> None:
     script = """
 async def main():

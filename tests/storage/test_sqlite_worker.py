@@ -19,6 +19,7 @@ from paystar_async.storage import sqlite_worker
 from paystar_async.storage.database import Transaction
 from paystar_async.storage.sqlite import SqliteDatabase
 from paystar_async.storage.sqlite_worker import connect
+from tests.support import needs_posix
 
 T = TypeVar("T")
 
@@ -212,6 +213,7 @@ async def test_worker_skips_cancelled_transaction(db: SqliteDatabase) -> None:
     assert (await tasks[0], await tasks[2]) == (["a"], ["a", "c"])
 
 
+@needs_posix
 def test_worker_full_disk_fails_writes_but_not_reads(tmp_path: Path) -> None:
     """The disk is full at the commit; nothing is written before the commit."""
     script = """

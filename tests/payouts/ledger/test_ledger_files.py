@@ -17,6 +17,7 @@ from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.bank import FakeBank, PayoutFixture, each, transfers
+from tests.support import needs_posix
 
 FULL_DISK_SCRIPT = """
 import asyncio, os, resource, sys
@@ -27,6 +28,7 @@ from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.bank import PayoutFixture, each, transfers
+from tests.support import needs_posix
 
 async def main():
     clock = ManualClock()
@@ -50,6 +52,7 @@ asyncio.run(main())
 """
 
 
+@needs_posix
 def test_ledger_full_disk_sends_nothing_unrecorded(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", FULL_DISK_SCRIPT, str(tmp_path / "l.db")]
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
@@ -106,6 +109,7 @@ async def test_ledger_of_older_version_is_migrated(tmp_path: Path, version: int)
     await database.aclose()
 
 
+@needs_posix
 async def test_ledger_files_are_private(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "l.db")
     payout = PayoutFixture(LedgerDatabase(database), ManualClock())

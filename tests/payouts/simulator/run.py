@@ -396,6 +396,7 @@ async def _run_seed(seed: int) -> SeedResult:
         await simulation.run()
     finally:
         await simulation.discard()
+        store.connection.close()
     return SeedResult(
         seed=seed,
         violations=tuple(world.violations),

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 import pytest
-import uvloop
 
 from paystar_async.errors import NotSent
 from paystar_async.transport.native.engine import NativeEngine
@@ -89,6 +88,8 @@ class TestTls:
 
 
 def test_send_works_on_uvloop() -> None:
+    uvloop = pytest.importorskip("uvloop")  # none for Windows
+
     async def main() -> list[int]:
         async with run_server(keep_responding) as server:
             engine = NativeEngine()
