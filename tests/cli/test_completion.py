@@ -4,7 +4,7 @@ import os
 import pty
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from select import select
@@ -48,7 +48,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @contextmanager
-def terminal(*command: str) -> Iterator[int]:
+def terminal(*command: str) -> Generator[int]:
     """Run an interactive shell and yield the descriptor of its terminal."""
     control, terminal = pty.openpty()
     with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True) as shell:

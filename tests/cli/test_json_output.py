@@ -35,7 +35,8 @@ def check_shape(value: Any, shape: Any, path: str = "$") -> None:
     """Fail if a value has other keys or types than the guide's example; lists and flags may not be null."""
     kind, actual = type(shape).__name__, type(value).__name__
     if kind == "dict" and shape:
-        if value is None and path != "$":
+        if value is None:
+            assert path != "$"
             return
         assert set(value) == set(shape), path
         for key, item in value.items():

@@ -172,7 +172,10 @@ class _InterruptedServer:
 def test_serve_interrupted_twice_logs_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("paystar_async.sandbox.server._make_server", lambda *_: _InterruptedServer())
+    def make_server(*_: object) -> _InterruptedServer:
+        return _InterruptedServer()
+
+    monkeypatch.setattr("paystar_async.sandbox.server._make_server", make_server)
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(serve(Sandbox()))
     gc.collect()  # asyncio logs an exception that nobody retrieved when its task is collected
