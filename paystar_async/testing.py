@@ -3,8 +3,10 @@
 Installed with the package (``paystar-async[testing]``); the package is imported when a test uses a fixture.
 """
 
+import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
@@ -108,8 +110,9 @@ def paystar_env(
 
     ``Paystar.from_env()`` in an application's lifespan, settings or worker then calls the sandbox, in any event loop,
     thread or process, and stores its orders and payouts in a new file. In this process it follows ``paystar_clock``.
-    Variables and files with real credentials are not read. A client that is created when a module is imported reads
-    the environment at that moment: import such a module in the test, or create the client in the lifespan.
+    Variables and files with real credentials are not read, and Django's ``PAYSTAR`` keeps none either.
+    A client that is created when a module is imported reads the environment at that moment: import such a module in
+    the test, or create the client in the lifespan.
     """
     from paystar_async import config
     from paystar_async.sandbox.environment import replaced_environment
@@ -123,9 +126,8 @@ def paystar_env(
             monkeypatch.setenv(name, value)
     monkeypatch.setitem(config.VARIABLES, "clock", lambda: paystar_clock)
     app.sandbox = paystar_sandbox
-    _forget_django_clients()
-    yield paystar_sandbox
-    _forget_django_clients()
+    with _django_settings():
+        yield paystar_sandbox
     app.sandbox = None
 
 
@@ -197,11 +199,31 @@ def _close_after(test: Callable[..., Awaitable[Any]], client: "Paystar") -> Call
     return run_and_close
 
 
-def _forget_django_clients() -> None:
-    """Let ``contrib.django``, whose clients live as long as the process, create them from the environment of now."""
-    module = sys.modules.get("paystar_async.contrib.django.clients")
-    if module is not None:
-        module.reset_clients()
+_ENVIRONMENT_OPTIONS = {"application", "gateway", "wallet", "base_url", "keys", "database", "crypto", "proxy"}
+
+
+@contextmanager
+def _django_settings() -> Generator[None]:
+    """Let Django's client, which lives as long as the process, be created from the environment of now.
+
+    The setting ``PAYSTAR`` would go before it, so accounts, addresses and stores are left out; Django's own database
+    stays, since that is the one of the test.
+    """
+    if "django" not in sys.modules:
+        yield
+        return
+    from django.conf import settings
+    from django.test.utils import override_settings
+
+    is_configured = settings.configured or "DJANGO_SETTINGS_MODULE" in os.environ
+    options = getattr(settings, "PAYSTAR", {}) if is_configured else {}
+    kept = {
+        name: value
+        for name, value in options.items()
+        if name not in _ENVIRONMENT_OPTIONS or (name == "database" and str(value).startswith("django:"))
+    }
+    with override_settings(PAYSTAR=kept):
+        yield
 
 
 def _run_in_new_loop(function: Callable[[], Awaitable[None]]) -> None:

@@ -334,6 +334,7 @@ def test_threads_of_worker(worker, paystar_env, amount):
 
 
 DJANGO_SHOP = """
+from paystar_async import Gateway
 from django.http import HttpResponseRedirect
 from django.urls import path
 from paystar_async.contrib.django import PaymentCallbackView, get_blocking_paystar
@@ -343,6 +344,14 @@ ALLOWED_HOSTS = ["testserver"]
 INSTALLED_APPS = ["paystar_async.contrib.django"]
 ROOT_URLCONF = "shop"
 USE_TZ = True
+PAYSTAR = {
+    "gateway": Gateway(id="real", sign_key="real"),
+    "base_url": "https://paystar.example/api",
+    "database": "/real/orders.db",
+    "keys": "redis://real/0",
+    "proxy": "http://real:8080",
+    "timeout": 7,
+}
 
 def buy(request):
     callback = request.build_absolute_uri("/pay/callback")
@@ -366,6 +375,7 @@ def test_paystar_env_leads_client_of_django_process(pytester: Pytester, monkeypa
         shop=DJANGO_SHOP,
         test_shop="""
 import pytest
+from django.conf import settings
 from django.test import Client
 from paystar_async.contrib.django import get_blocking_paystar, payment_verified
 
@@ -377,6 +387,7 @@ def test_payer_comes_back(paystar_env, choice):
         verified.append(payment.order_id)
 
     payment_verified.connect(deliver)
+    assert settings.PAYSTAR == {"timeout": 7}
     browser = Client()
     fields = paystar_env.pay(browser.post("/buy")["location"], choice)
     for _ in range(2):
@@ -384,10 +395,13 @@ def test_payer_comes_back(paystar_env, choice):
     get_blocking_paystar().close()  # waits for receivers
     assert verified == (["o-1"] if choice == "pay" else [])
     payment_verified.disconnect(deliver)
+
+def test_settings_are_restored():
+    assert settings.PAYSTAR["keys"] == "redis://real/0"
 """,
     )
     plugin_options = ("-p", "no:paystar", "-p", "paystar_async.testing", "-p", "no:cacheprovider")
-    pytester.runpytest_subprocess(*plugin_options).assert_outcomes(passed=3)
+    pytester.runpytest_subprocess(*plugin_options).assert_outcomes(passed=4)
 
 
 def test_paystar_env_replaces_real_credentials(pytester: Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
