@@ -18,7 +18,7 @@ from tests.cli.helpers import settle, start_orders, transfer
 from tests.payouts.files import DEPOSIT, IBAN, WALLET_NAMES, row, table, wallet_row, write_csv, write_xlsx
 from tests.project.guides import DOCS
 
-GUIDE = (DOCS / "cli.md").read_text("utf-8")
+GUIDE = "\n".join((DOCS / f"{name}.md").read_text("utf-8") for name in ("cli", "conform", "sandbox"))
 SHAPES: dict[str, Any] = {
     command: json.loads(block)
     for headings, block in re.findall(r"^### (.+?)\n.*?^```json\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
