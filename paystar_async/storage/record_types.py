@@ -64,7 +64,7 @@ def _types(annotation: Any) -> tuple[type, ...]:
     if get_origin(annotation) in (Union, UnionType):
         return tuple(kind for part in get_args(annotation) for kind in _types(part))
     if get_origin(annotation) is Literal:
-        return tuple({type(value) for value in get_args(annotation)})
+        return tuple({type(cast("object", value)) for value in get_args(annotation)})
     if annotation is float:
         return float, int
     return (get_origin(annotation) or annotation,)

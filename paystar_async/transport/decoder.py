@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from threading import Lock
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 from urllib.parse import quote, quote_plus
 
 from attrs import has
@@ -257,10 +257,10 @@ def _reports_transfer(request: Request[Any], data: object) -> bool:
     """Return True if the data of a refusal contradicts the refusal: it reports a transfer that did not fail."""
     if request.endpoint.lookup is None:
         return False
-    if isinstance(data, dict) and data.get("created_settlements"):
+    if isinstance(data, dict) and cast("dict[str, object]", data).get("created_settlements"):
         return True
     try:
-        entries: list[Settlement] = structure_response(list[Settlement], data)
+        entries: list[Settlement] = structure_response(list[Settlement], cast("object", data))
     except InvalidResponse:
         return False
     return any(entry.status != TransferStatus.FAILED and (entry.hashid or entry.track_id) for entry in entries)

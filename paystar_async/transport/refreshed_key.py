@@ -7,6 +7,7 @@ given up: not for a broken text beside it, a name that occurs twice, or an end t
 import json
 import re
 from collections.abc import Mapping
+from typing import cast
 
 from paystar_async.models.base import fields_of
 from paystar_async.models.keys import NewApiKey, NewInquiryKey
@@ -24,7 +25,10 @@ _ANY_STATUS = re.compile(r"\"status\"\s*:")
 
 def has_key(data: object) -> bool:
     """Return True if a response's data holds a new key or a new refresh token where it is expected."""
-    return isinstance(data, Mapping) and any(data.get(name) for name in _SECRET_NAMES)
+    if not isinstance(data, Mapping):
+        return False
+    fields = cast("Mapping[str, object]", data)
+    return any(fields.get(name) for name in _SECRET_NAMES)
 
 
 def find_refreshed_key(body: bytes) -> dict[str, object]:

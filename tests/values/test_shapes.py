@@ -137,8 +137,8 @@ def test_merge_shapes_covers_alternatives(shapes: list[Any], merged: Any) -> Non
 
 
 def test_shape_of_list_shows_each_kind_of_entry() -> None:
-    paid = {"status": "success", "amount": 1, "hashid": "a1"}
-    others = [
+    paid: dict[str, Any] = {"status": "success", "amount": 1, "hashid": "a1"}
+    others: list[dict[str, Any]] = [
         paid | {"status": "done"},
         paid | {"hashid": None},
         {"status": "failed", "error": "x"},
