@@ -257,10 +257,11 @@ def _reports_transfer(request: Request[Any], data: object) -> bool:
     """Return True if the data of a refusal contradicts the refusal: it reports a transfer that did not fail."""
     if request.endpoint.lookup is None:
         return False
-    if isinstance(data, dict) and cast("dict[str, object]", data).get("created_settlements"):
+    fields = cast("dict[str, object]", data) if isinstance(data, dict) else {}
+    if fields.get("created_settlements"):
         return True
     try:
-        entries: list[Settlement] = structure_response(list[Settlement], cast("object", data))
+        entries: list[Settlement] = structure_response(list[Settlement], data)
     except InvalidResponse:
         return False
     return any(entry.status != TransferStatus.FAILED and (entry.hashid or entry.track_id) for entry in entries)
