@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from threading import Lock
 from typing import Any, TypeVar, cast, get_args
@@ -257,14 +258,12 @@ def _reports_transfer(request: Request[Any], data: object) -> bool:
     """Return True if the data of a refusal contradicts the refusal: it reports a transfer that did not fail."""
     if request.endpoint.lookup is None:
         return False
-    fields = cast("dict[str, object]", data) if isinstance(data, dict) else {}
-    if fields.get("created_settlements"):
+    entries: list[Settlement] = []
+    with suppress(InvalidResponse):
+        entries = structure_response(list[Settlement], data)
+    if any(entry.status != TransferStatus.FAILED and (entry.hashid or entry.track_id) for entry in entries):
         return True
-    try:
-        entries: list[Settlement] = structure_response(list[Settlement], data)
-    except InvalidResponse:
-        return False
-    return any(entry.status != TransferStatus.FAILED and (entry.hashid or entry.track_id) for entry in entries)
+    return isinstance(data, dict) and bool(cast("dict[str, object]", data).get("created_settlements"))
 
 
 _ABOUT_HTTP = {
