@@ -146,6 +146,7 @@ def test_call_prints_json_or_nothing(endpoint: Endpoint, run: Run) -> None:
             check_shape(json.loads(result.out), SHAPES["call"])
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_command_prints_nothing(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox.settings, "settle_seconds", 3600.0)
     file = write_csv(tmp_path / "salaries.csv", table([row(number) for number in range(1, 4)]))
@@ -163,6 +164,7 @@ def test_interrupted_command_prints_nothing(sandbox: Sandbox, tmp_path: Path, mo
     assert b"paystar: interrupted" in err
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_sandbox_prints_address_and_variables() -> None:
     command = [sys.executable, "-m", "paystar_async", "sandbox", "--port", "0", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -241,7 +241,8 @@ class Simulation:
         self.hosts.append(host)
         _, ledger, channel = self._create_worker(host)
         while True:
-            await asyncio.sleep(LOOK_INTERVAL_SECONDS * 10 * (0.5 + self.world.rng.random()))
+            looks = 1 if command_rate else 10  # commands are given while transfers are sent
+            await asyncio.sleep(LOOK_INTERVAL_SECONDS * looks * (0.5 + self.world.rng.random()))
             if ledger.identity.failure is not None:
                 _, ledger, channel = self._create_worker(host)
             if rng.random() < command_rate and not self.world.is_fault_free:
