@@ -21,6 +21,9 @@ Account = tuple[str, str, str]
 RESTORED_SECONDS = 7 * 86_400.0
 """Seconds after a restore or failover in which new transfers are looked up too: a lost one may be submitted again."""
 
+MAX_NOTED_CHUNKS = 100_000
+"""Chunks whose last attempt a process remembers, about 20 MB; a failover loses the latest ones."""
+
 _SELECT_IDENTITY = "SELECT value FROM paystar_payout_settings WHERE name = 'identity'"
 _INSERT_IDENTITY = """
 INSERT INTO paystar_payout_settings (name, value) VALUES ('identity', :identity) ON CONFLICT (name) DO NOTHING
@@ -40,7 +43,7 @@ _HINT = (
 
 @define
 class LedgerIdentity:
-    """The identity of the ledger that a process has opened, and the newest versions seen in it.
+    """The identity of the ledger that a process has opened, and what the process has seen and done in it.
 
     Attributes:
         runner: the name of this session; transfers that another runner submitted are looked up before they are sent.
@@ -56,6 +59,7 @@ class LedgerIdentity:
     restored_at: float = float("-inf")
     _identity: str | None = None
     _versions: dict[Account, int] = field(factory=dict[Account, int])
+    _attempts: dict[str, int] = field(factory=dict[str, int])
 
     async def open(self, database: Database, now: float) -> None:
         """Read the ledger's identity, and create it at first use.
@@ -134,6 +138,21 @@ class LedgerIdentity:
     def note_version(self, account: Account, version: int) -> None:
         """Note the committed version of an account's row."""
         self._versions[account] = max(version, self._versions.get(account, 0))
+
+    def check_attempt(self, chunk_id: str, attempt: int) -> None:
+        """Raise StorageError if this process has begun the attempt before: the ledger has lost what followed.
+
+        Versions alone do not show it: after the loss an operator or another process may have raised them again.
+        """
+        if attempt <= self._attempts.get(chunk_id, 0):
+            self.refuse(OLDER)
+
+    def note_attempt(self, chunk_id: str, attempt: int) -> None:
+        """Note a committed attempt to send a chunk."""
+        self._attempts.pop(chunk_id, None)
+        self._attempts[chunk_id] = attempt
+        if len(self._attempts) > MAX_NOTED_CHUNKS:
+            del self._attempts[next(iter(self._attempts))]
 
     def versions(self) -> Mapping[Account, int]:
         """Return the noted version by account."""

@@ -3,13 +3,15 @@
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from paystar_async.errors import StorageError, StorageUnavailable
 from paystar_async.payouts import worker
 from paystar_async.payouts.dispatcher import DueQueue
-from paystar_async.payouts.ledger import queries
+from paystar_async.payouts.identity import LedgerIdentity
+from paystar_async.payouts.ledger import queries, updates
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.ledger.leases import load_chunk
 from paystar_async.payouts.ledger.session import LedgerDatabase
@@ -37,6 +39,18 @@ def list_files(folder: Path) -> list[Path]:
 def delete_files(paths: list[Path]) -> None:
     for path in paths:
         path.unlink()
+
+
+def lose_response_of_next_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next transaction be committed, and fail as if its response were lost."""
+    real = LedgerDatabase.run_transaction
+
+    async def run_transaction(self: LedgerDatabase, body: Any) -> None:
+        monkeypatch.setattr(LedgerDatabase, "run_transaction", real)
+        await real(self, body)
+        raise StorageUnavailable("the server went away")
+
+    monkeypatch.setattr(LedgerDatabase, "run_transaction", run_transaction)
 
 
 async def assert_refuses(payout: PayoutFixture, chunk: str, match: str) -> None:
@@ -136,6 +150,43 @@ async def test_advance_older_ledger_is_refused(backend: Backend, payout: PayoutF
         await payout.worker.advance(chunk)
     backend.sql("UPDATE paystar_payout_holds SET version = version - 1 WHERE deposit <> ''")
     await assert_refuses(payout, chunks[2], "older than it was before")
+
+
+@pytest.mark.parametrize("is_commit_in_doubt", [False, True])
+async def test_advance_sent_attempt_again_is_refused(
+    is_commit_in_doubt: bool, backend: Backend, payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a loss an operator has paused and resumed, so that the versions are as high as before."""
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=ONE_EACH)
+    chunk, _ = await payout.chunks()
+    before = backend.sql(f"SELECT version, phase, due_at FROM paystar_payout_chunks WHERE chunk_id = '{chunk}'")
+    if is_commit_in_doubt:
+        lose_response_of_next_commit(monkeypatch)
+    await payout.worker.advance(chunk)
+    assert await payout.states() == ["success", "planned"]
+    [(version, phase, due_at)] = before
+    backend.sql(
+        f"UPDATE paystar_payout_chunks SET version = {version}, attempt = 0, phase = '{phase}', due_at = {due_at}"
+        f" WHERE chunk_id = '{chunk}'"
+    )
+    backend.sql("UPDATE paystar_payout_transfers SET state = 'planned', attempt = 0 WHERE state = 'success'")
+    for _ in range(5):
+        await updates.pause(payout.ledger, payout.channel.name, payout.channel.account, "")
+        await updates.resume(payout.ledger, payout.channel.name, payout.channel.account, None)
+
+    await assert_refuses(payout, chunk, "older than it was before")
+
+
+def test_note_attempt_remembers_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paystar_async.payouts.identity.MAX_NOTED_CHUNKS", 2)
+    identity = LedgerIdentity()
+    for chunk in ("a", "b", "a", "c"):
+        identity.note_attempt(chunk, 1)
+    identity.check_attempt("b", 1)  # forgotten, the oldest
+    for chunk in ("a", "c"):
+        identity.check_attempt(chunk, 2)
+        with pytest.raises(StorageError, match="older"):
+            identity.check_attempt(chunk, 1)
 
 
 async def test_due_queue_older_ledger_is_refused(backend: Backend, payout: PayoutFixture) -> None:

@@ -164,6 +164,7 @@ async def acquire_send_lease(
         rows = await transaction.fetch(ACQUIRE_SEND_LEASE, params)
         if not rows:
             return await _explain_denied(ledger, transaction, params)
+        identity.check_attempt(chunk.chunk_id, rows[0]["attempt"])
         if policy.rate is not None:
             next_send_at = next_send_time(hold["next_send_at"], at, policy.rate)
             await transaction.execute(SET_NEXT_SEND, params | {"next_send_at": next_send_at})
@@ -178,6 +179,8 @@ async def acquire_send_lease(
 
     result = await ledger.run_transaction(acquire)
     identity.note_version(lane, version)  # not before it was committed
+    if isinstance(result, ChunkLease):
+        identity.note_attempt(chunk.chunk_id, result.chunk.attempt)
     return result
 
 
@@ -235,7 +238,9 @@ async def find_lease(ledger: LedgerDatabase, snapshot: ChunkSnapshot, owner: str
         if not rows:
             return None
         transfers = [stored_transfer_of(row) for row in await transaction.fetch(SELECT_SENDING, params)]
-    return _lease(ledger, rows[0], snapshot, owner, transfers, snapshot.at)
+    lease = _lease(ledger, rows[0], snapshot, owner, transfers, snapshot.at)
+    ledger.identity.note_attempt(lease.chunk.chunk_id, lease.chunk.attempt)
+    return lease
 
 
 async def expire_lease(ledger: LedgerDatabase, snapshot: ChunkSnapshot) -> float | None:
