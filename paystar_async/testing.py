@@ -217,12 +217,12 @@ def _django_settings() -> Generator[None]:
 
     is_configured = settings.configured or "DJANGO_SETTINGS_MODULE" in os.environ
     options = getattr(settings, "PAYSTAR", {}) if is_configured else {}
-    kept = {
+    remaining = {
         name: value
         for name, value in options.items()
         if name not in _ENVIRONMENT_OPTIONS or (name == "database" and str(value).startswith("django:"))
     }
-    with override_settings(PAYSTAR=kept):
+    with override_settings(PAYSTAR=remaining):
         yield
 
 
