@@ -85,14 +85,9 @@ def _expiry_kind(expiry: object, now: float) -> str:
     expires_at = parse_tehran(expiry)
     if expires_at is None:
         return "other text"
-    # A lifetime is a whole number of hours; in UTC the text lies three and a half hours too early.
     lifetime = expires_at.timestamp() - now
-    return next(
-        (
-            zone
-            for zone, offset in (("tehran", 0), ("utc", TEHRAN_OFFSET.total_seconds()))
-            if 0 < lifetime + offset <= _MAX_LIFETIME_SECONDS
-            and abs((lifetime + offset + 1800) % 3600 - 1800) < _TOLERANCE_SECONDS
-        ),
-        "unclear",
-    )
+    if 0 < lifetime <= _MAX_LIFETIME_SECONDS and abs((lifetime + 1800) % 3600 - 1800) < _TOLERANCE_SECONDS:
+        return "tehran"  # a whole number of hours
+    # In UTC the text of a day's lifetime lies three and a half hours too early.
+    is_utc = abs(lifetime + TEHRAN_OFFSET.total_seconds() - 86_400) < _TOLERANCE_SECONDS
+    return "utc" if is_utc else "unclear"

@@ -128,6 +128,7 @@ def test_report_observation_without_envelope_has_kind_of_body(body: bytes, shape
     [
         (tehran_time(NOW + 24 * HOUR), "tehran"),
         (tehran_time(NOW + 24 * HOUR - 3.5 * HOUR), "utc"),
+        (tehran_time(NOW + 23.5 * HOUR), "unclear"),
         (tehran_time(NOW + 24 * HOUR + 1200), "unclear"),
         (tehran_time(NOW + 100 * HOUR), "unclear"),
         (tehran_time(NOW - 100 * HOUR), "unclear"),
