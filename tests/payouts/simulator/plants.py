@@ -210,7 +210,7 @@ def no_high_water_mark() -> Generator[None]:
     def check(self: LedgerIdentity, *_: object, **__: object) -> None:
         pass
 
-    with patch.object(LedgerIdentity, "check_version", check):
+    with patch.object(LedgerIdentity, "check_version", check), patch.object(LedgerIdentity, "check_attempt", check):
         yield
 
 
