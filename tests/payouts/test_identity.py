@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ async def test_advance_replaced_file_sends_nothing(tmp_path: Path) -> None:
     payout, database = file_payout(path)
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=ONE_EACH)
     first, second = await payout.chunks()
-    with sqlite3.connect(path) as source, sqlite3.connect(tmp_path / "copy.db") as target:
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(tmp_path / "copy.db")) as target:
         source.backup(target)
     await payout.worker.advance(first)
     (tmp_path / "copy.db").replace(path)
@@ -91,7 +92,7 @@ async def test_insert_batch_replaced_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "copy.db").replace(path)
     with pytest.raises(StorageError, match="file was replaced"):
         await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
-    with sqlite3.connect(path) as file:
+    with closing(sqlite3.connect(path)) as file:
         assert file.execute("SELECT batch_id FROM paystar_payout_batches").fetchall() == [("a",)]
     await database.aclose()
 
