@@ -48,7 +48,7 @@ def to_markdown(text: str) -> str:
 def service_summary(endpoints: Sequence[Endpoint]) -> str:
     """Return the subject of a service, from the first sentence of the module that defines its requests."""
     sentence = docstring_summary(getmodule(endpoints[0].request)).partition(". ")[0].removeprefix("Models of ")
-    sentence = sentence[0].upper() + sentence[1:]
+    sentence = sentence[:1].upper() + sentence[1:]
     return sentence if sentence.endswith((".", "?", "!")) else sentence + "."
 
 

@@ -169,9 +169,10 @@ def balance(state: SandboxState, body: ControlBody) -> object:
     return {"account": account, "amount": amount}
 
 
-def _attribute_docs(cls: type) -> dict[str, str]:
-    """Return the attributes of a class with their descriptions from its docstring."""
-    return dict(re.findall(r"^ {4}(\w+): (.+)$", inspect.getdoc(cls) or "", re.MULTILINE))
+def _attribute_docs(cls: type[attrs.AttrsInstance]) -> dict[str, str]:
+    """Return the attributes of a class with their descriptions from its docstring, which ``python -OO`` removes."""
+    docs = dict(re.findall(r"^ {4}(\w+): (.+)$", inspect.getdoc(cls) or "", re.MULTILINE))
+    return {name: docs.get(name, "") for name in attrs.fields_dict(cls)}
 
 
 @frozen

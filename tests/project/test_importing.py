@@ -80,3 +80,31 @@ asyncio.run(call())
 
     assert "paystar_async.transport.decoder" in names
     assert not names & {"httpx", "httpcore", "h11"}
+
+
+_LOSE_RESPONSE = """
+import asyncio, os, httpx
+from paystar_async import Paystar
+from paystar_async.errors import NoResponse
+
+async def main():
+    controls = os.environ["PAYSTAR_BASE_URL"].replace("/api", "/_sandbox/")
+    fault = {"endpoint": "gateway.create", "kind": "reset_after"}
+    httpx.post(controls + "faults", json=fault).raise_for_status()
+    async with Paystar.from_env() as paystar:
+        try:
+            await paystar.gateway.create(amount=50_000, order_id="o", callback="http://localhost/")
+        except NoResponse as error:
+            print(error.executed)
+
+asyncio.run(main())
+"""
+
+
+def test_command_line_works_without_docstrings() -> None:
+    """``PYTHONOPTIMIZE=2``, as some images set it, removes them."""
+    python = (sys.executable, "-OOB")
+    command = (*python, "-m", "paystar_async", "sandbox", "--", *python, "-c", _LOSE_RESPONSE)
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert (process.returncode, process.stdout) == (0, "maybe\n"), process.stderr

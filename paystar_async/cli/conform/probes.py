@@ -192,7 +192,7 @@ PROBES: Sequence[Probe] = (
         Probe(
             f"{service}.{request.__name__}",
             "application",
-            f"{(request.__doc__ or '').splitlines()[0][:-1]} (an example, or your subject's values) – {_READ}; "
+            f"{(request.__doc__ or '').partition('.')[0]} (an example, or your subject's values) – {_READ}; "
             "Paystar may charge its fee",
             _example_sender(request),
         )
