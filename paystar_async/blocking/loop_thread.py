@@ -20,6 +20,7 @@ from anyio.from_thread import BlockingPortal
 
 from paystar_async.client import Paystar
 from paystar_async.errors import ConfigurationError
+from paystar_async.runtime.events import logger
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ class LoopThread:
     """
 
     def __init__(self) -> None:
-        _require_real_threads()
+        _check_threads()
         self.clients: WeakSet[Paystar] = WeakSet()
         self.calls = 0
         self._process = os.getpid()
@@ -320,8 +321,8 @@ class LoopThreads:
 LOOP_THREADS = LoopThreads()
 
 
-def _require_real_threads() -> None:
-    """Raise ConfigurationError where gevent or eventlet has replaced threads: the event loop needs a real one."""
+def _check_threads() -> None:
+    """Raise ConfigurationError where gevent or eventlet has replaced threads; warn where uWSGI suspends them."""
     gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
     if (gevent is not None and gevent.is_module_patched("threading")) or (
         eventlet is not None and eventlet.is_monkey_patched("thread")
@@ -329,4 +330,10 @@ def _require_real_threads() -> None:
         raise ConfigurationError(
             "BlockingPaystar needs threads, which gevent or eventlet has replaced in this process",
             hint="run this process with threads: gunicorn --worker-class gthread, celery worker --pool threads",
+        )
+    uwsgi = sys.modules.get("uwsgi")  # exists only inside uWSGI
+    if uwsgi is not None and not uwsgi.opt.keys() & {"enable-threads", "threads"}:
+        logger.warning(
+            "uWSGI runs no threads between two requests: keys are not refreshed, orders not swept and payouts not "
+            "continued then; set enable-threads = true"
         )

@@ -400,6 +400,26 @@ def test_replaced_threads_are_refused(server: Server, module: str, monkeypatch: 
     assert server.requests == []
 
 
+@pytest.mark.parametrize(
+    ("options", "count"), [({"module": b"shop:app"}, 1), ({"enable-threads": True}, 0), ({"threads": b"2"}, 0)]
+)
+def test_uwsgi_without_threads_is_warned_of(
+    server: Server,
+    options: dict[str, object],
+    count: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    uwsgi = types.ModuleType("uwsgi")
+    vars(uwsgi)["opt"] = options
+    monkeypatch.setitem(sys.modules, "uwsgi", uwsgi)
+
+    with server.client() as paystar:
+        assert paystar.send(MATCH).value.is_matched
+
+    assert [record.message.endswith("set enable-threads = true") for record in caplog.records] == [True] * count
+
+
 def test_interrupted_start_is_begun_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     get_result, interruptions = Future[Any].result, [KeyboardInterrupt()]
 
