@@ -30,8 +30,7 @@ class RetryBudget:
 
     def earn(self) -> None:
         """Add to the budget after a successful call."""
-        if self.tokens < self.capacity:
-            self.tokens = min(self.capacity, self.tokens + self.earned_by_success)
+        self.tokens = min(self.capacity, self.tokens + self.earned_by_success)
 
     def spend(self) -> bool:
         """Spend a retry; return False if the budget is empty."""

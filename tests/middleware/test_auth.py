@@ -1,7 +1,7 @@
 """The auth middleware, tested through a whole client: which key is sent, and when it is refreshed."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
 
@@ -145,12 +145,27 @@ async def test_auth_refreshes_each_key_at_its_own_endpoint() -> None:
         assert await fixture.store.load(KeyId(realm, account)) is not None
 
 
-async def test_auth_account_without_key_names_variables() -> None:
-    engine = Engine(in_turn(ok()))
+@pytest.mark.parametrize(
+    ("call", "variables"),
+    [
+        (balance, ("PAYSTAR_REFRESH_TOKEN", "PAYSTAR_API_KEY")),
+        (
+            lambda paystar: paystar.wallet.settle(transfers=[PAYOUT]),
+            ("PAYSTAR_WALLET_REFRESH_TOKEN", "PAYSTAR_WALLET_API_KEY"),
+        ),
+        (lambda paystar: paystar.wallet.balance(), ("PAYSTAR_REFRESH_INQUIRY_KEY", "PAYSTAR_INQUIRY_KEY")),
+    ],
+)
+async def test_auth_account_without_key_names_variables(
+    call: Callable[[Paystar], Awaitable[object]], variables: tuple[str, str]
+) -> None:
+    application, wallet = Application(id="a", access_password="p"), Wallet(hashid="w", password="p", sign_key="s")
+    paystar = client(engine := Engine(in_turn(ok())), application=application, wallet=wallet)
 
-    with pytest.raises(ConfigurationError, match="PAYSTAR_REFRESH_TOKEN"):
-        await balance(client(engine, application=Application(id="a", access_password="p")))
+    with pytest.raises(ConfigurationError) as error:
+        await call(paystar)
 
+    assert all(variable in error.value.hint for variable in variables)
     assert engine.sent == []
 
 

@@ -150,6 +150,10 @@ def test_retry_backoff_covers_its_whole_range() -> None:
     assert max(late_backoffs) > 7.6
 
 
+def test_retry_first_backoff_covers_its_whole_range() -> None:
+    assert 0.24 < max(backoffs(seed, 1)[0] for seed in range(100)) <= 0.25
+
+
 def backoffs(seed: int, attempts: int) -> list[float]:
     """Return the backoff after each of ``attempts`` failed attempts."""
     clock = QuickClock()
@@ -170,8 +174,9 @@ async def test_retry_waits_for_retry_after_of_response(error: PaystarError) -> N
     assert clock.slept == [7.0]
 
 
-async def test_retry_after_beyond_deadline_raises_at_once() -> None:
-    clock, inner = QuickClock(), Next(status_class(0)(0, retry_after=31), RESPONSE)
+@pytest.mark.parametrize("retry_after", [30, 31])
+async def test_retry_after_beyond_deadline_raises_at_once(retry_after: int) -> None:
+    clock, inner = QuickClock(), Next(status_class(0)(0, retry_after=retry_after), RESPONSE)
 
     with pytest.raises(StatusError):
         await retry_middleware(clock)(request(deadline=30.0), inner)
@@ -193,6 +198,25 @@ async def test_retry_budget_bounds_attempts_until_recovery() -> None:
         await retry(request(), Next(RESPONSE))
     unstable = Next(NoResponse("a hiccup"), NoResponse("another"), RESPONSE)
     assert await retry(request(), unstable) is RESPONSE
+
+
+def test_retry_budget_needs_two_successes_for_a_retry() -> None:
+    budget = RetryBudget()
+    assert [budget.spend() for _ in range(9)] == [True] * 8 + [False]
+
+    spent: list[bool] = []
+    for _ in range(4):
+        budget.earn()
+        spent.append(budget.spend())
+    assert spent == [False, True, False, True]
+
+
+def test_retry_budget_is_bounded_by_its_capacity() -> None:
+    budget = RetryBudget()
+    for _ in range(100):
+        budget.earn()
+
+    assert [budget.spend() for _ in range(9)] == [True] * 8 + [False]
 
 
 async def test_retry_emits_event_for_each_retry() -> None:

@@ -62,6 +62,22 @@ async def test_check_flood_of_many_callbacks_costs_one_check(shop: Shop) -> None
     assert isinstance((await shop.confirm(shop.pay(started))).outcome, Verified)
 
 
+async def test_check_flood_during_verify_shares_its_inquiry(tmp_path: Path) -> None:
+    gate = Gate("verify")
+    async with open_shop(tmp_path / "p.db", max_retries=0, middleware=[gate]) as shop:
+        started = await shop.start()
+        checks = [asyncio.create_task(shop.confirm(forge(started.ref_num)))]
+        await gate.entered.wait()
+        checks += [asyncio.create_task(shop.confirm(forge(started.ref_num, number))) for number in range(50)]
+        await wait_all_tasks_blocked()
+        gate.open.set()
+
+        payments = await asyncio.gather(*checks)
+
+        assert {type(payment.outcome) for payment in payments} == {Undecided}
+        assert shop.request_counts == {"create": 1, "verify": 1, "inquiry": 1}
+
+
 async def test_check_flood_over_many_pages_costs_one_check_each(shop: Shop) -> None:
     pages = [await shop.start() for _ in range(5)]
     created = shop.request_counts

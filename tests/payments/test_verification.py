@@ -14,15 +14,27 @@ from paystar_async.errors import (
     BY_STATUS,
     ConfigurationError,
     GatewayError,
+    InvalidResponse,
     InvalidValue,
     NoResponse,
     NotSent,
+    PaystarError,
     StatusError,
     Unauthenticated,
+    UnknownRefNum,
 )
 from paystar_async.models.gateway import GatewayStatus
 from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired, Undecided, Verified
+from paystar_async.payments.models import VERIFY_IN_FLIGHT_SECONDS
 from paystar_async.payments.outcomes import PaymentOutcome
+from paystar_async.payments.verification import MAX_CALL_SECONDS, PaymentVerifier, is_passing
+from paystar_async.payments.verification_models import (
+    CALLER_ORDER,
+    STORED_ORDER,
+    VerificationPolicy,
+    VerificationRequest,
+    VerificationResult,
+)
 from tests.support import Engine, QuickClock, Raw, Reply, Sent, client, html_page, ok, refused, wait_all_tasks_blocked
 
 AMOUNT = 50_000
@@ -109,6 +121,15 @@ async def outcome_of(
     return payment.outcome, [request.path.rpartition("/")[2] for request in engine.sent]
 
 
+async def check(
+    gateway: FakeGateway, policy: VerificationPolicy, *, callback: Callback | None = CALLBACK, timeout: float = 5.0
+) -> tuple[VerificationResult, list[Sent]]:
+    """Return the result of one check, and the requests that were sent."""
+    paystar, engine = make_client(gateway, max_retries=0)
+    request = VerificationRequest(order_id="ORD-1", ref_num="ref-1", amount=AMOUNT, callback=callback)
+    return await PaymentVerifier(paystar.gateway, request, policy, timeout=timeout).check(), engine.sent
+
+
 # --- verify decides ---------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +150,41 @@ async def test_confirm_verify_signs_amount_and_receipt() -> None:
 
     assert set(engine.sent[0].fields) == {"ref_num", "amount", "sign"}
     assert engine.sent[0].fields["amount"] == AMOUNT
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(300.0, MAX_CALL_SECONDS), (5.0, 5.0)])
+async def test_check_time_of_each_call_is_bounded(timeout: float, seconds: float) -> None:
+    """A verify that takes longer than the order is reserved for it would be executed beside that of another payment."""
+    _, sent = await check(FakeGateway(), CALLER_ORDER, timeout=timeout)
+
+    assert {request.timeout for request in sent} == {seconds}
+    assert MAX_CALL_SECONDS < VERIFY_IN_FLIGHT_SECONDS
+
+
+async def test_check_inquiry_signs_claimed_receipt() -> None:
+    gateway = FakeGateway()
+
+    _, (verify, inquiry) = await check(gateway, CALLER_ORDER)
+
+    assert verify.fields["sign"] == inquiry.fields["sign"]
+
+
+async def test_check_stored_order_mismatched_inquiry_is_not_final() -> None:
+    """The signature covers the card of the callback, which may be forged: a mismatch proves nothing of the amount."""
+    inquiries: list[Reply | str] = [refused(-1), refused(-7)]
+    result, sent = await check(FakeGateway(verify=[refused(-8, "not paid")], inquiry=inquiries), STORED_ORDER)
+
+    assert (type(result.outcome), result.settled) == (Expired, False)
+    assert len(sent) == 3
+
+
+async def test_check_stored_order_lost_verify_is_sent_once() -> None:
+    gateway = FakeGateway(verify=[NoResponse("reset")])
+
+    result, sent = await check(gateway, STORED_ORDER, callback=None)
+
+    assert isinstance(result.outcome, Undecided)
+    assert [request.path.rpartition("/")[2] for request in sent] == ["inquiry", "verify", "inquiry"]
 
 
 async def test_confirm_payer_fee_is_verified() -> None:
@@ -345,6 +401,16 @@ async def test_confirm_verify_without_effect_is_retried_once(doubt: Reply) -> No
     assert isinstance(outcome, Verified)
     assert requests == ["verify", "inquiry", "verify", "inquiry"]
     assert gateway.verified == 1
+
+
+async def test_confirm_retried_verify_replaces_the_doubt() -> None:
+    inquiries: list[Reply | str] = [ok(TRANSACTION | {"status": status}) for status in ("UNVERIFIED", "CANCELLED")]
+    gateway = FakeGateway(verify=[NoResponse("reset"), "default"], inquiry=inquiries)
+
+    outcome, requests = await outcome_of(gateway)
+
+    assert outcome == Undecided(reason="verify succeeded; the inquiry says CANCELLED")
+    assert requests == ["verify", "inquiry", "verify", "inquiry"]
 
 
 async def test_confirm_verify_of_other_orders_payment_is_not_retried() -> None:
@@ -578,3 +644,23 @@ async def test_confirm_mapping_is_refused() -> None:
         await paystar.payments.confirm(fields, amount=AMOUNT, order_id="o-1")
 
     assert engine.sent == []
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (NotSent("no connection"), True),
+        (NoResponse("closed"), True),
+        (InvalidResponse("$", "truncated"), True),
+        (InvalidResponse("$", "a page", http_status=502), True),
+        (InvalidResponse("$", "a page", http_status=404), False),
+        (StatusError(503, http_status=503), True),
+        (StatusError(404, http_status=404), False),
+        (StatusError(77), True),
+        (Unauthenticated("unauthenticated"), False),
+        (UnknownRefNum(-5), False),
+    ],
+    ids=repr,
+)
+def test_is_passing_is_false_for_a_final_response(error: PaystarError, expected: bool) -> None:
+    assert is_passing(error) is expected

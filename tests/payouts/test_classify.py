@@ -79,6 +79,18 @@ def test_classify_error_verdict(error: BaseException, expected: Verdict) -> None
     assert verdict(error, *transfers(3)) is expected
 
 
+@pytest.mark.parametrize("kind", [errors.StorageError, *errors.StorageError.__subclasses__()])
+def test_classify_storage_error_is_not_sent(kind: type[errors.StorageError]) -> None:
+    assert verdict(kind("the keys are down")) is Verdict.NOT_SENT
+
+
+@pytest.mark.parametrize("code", [0, 11])
+def test_classify_unclear_call_of_several_is_proven(code: int) -> None:
+    """Only a refusal is looked up as one; whatever is unclear is unknown."""
+    error = BY_STATUS[code](code, "no", executed="no")
+    assert {classification.proven for classification in classify(error, transfers(2), same).values()} == {True}
+
+
 @pytest.mark.parametrize("result", [None, "ok", {}, {"status": "success"}, [None], ["t-00000"], [entry(), "x"], 7])
 def test_classify_unknown_shape_is_ambiguous(result: object) -> None:
     assert verdict(result) is Verdict.AMBIGUOUS
@@ -90,7 +102,7 @@ def test_classify_entry_is_reported(status: str) -> None:
     assert classification.verdict is Verdict.REPORTED
     assert classification.settlement is not None
     assert classification.settlement.status == status
-    assert "6037990000000006" not in classification.reason
+    assert classification.reason == "603799******0006 closed"
 
 
 def test_classify_unknown_status_is_ambiguous() -> None:
@@ -147,7 +159,9 @@ def test_classify_success_of_other_hashid_outlasts_failures() -> None:
     """A bank that refuses repeats lists what it paid and what it refused."""
     assert verdict([entry(status="failed", hashid="b"), entry(hashid="a")]) is Verdict.REPORTED
     assert verdict([entry(status="failed", hashid="a"), entry(hashid="a")]) is Verdict.CONTRADICTION
-    assert verdict([entry(status="failed"), entry(hashid="a")]) is Verdict.CONTRADICTION
+    for unclear in ({"hashid": None}, {"hashid": ""}):
+        assert verdict([entry(status="failed", **unclear), entry(hashid="a")]) is Verdict.CONTRADICTION
+        assert verdict([entry(status="failed", hashid="a"), entry(**unclear)]) is Verdict.CONTRADICTION
     assert verdict([entry(status="failed", hashid="a"), entry(status="failed", hashid="b")]) is Verdict.REPORTED
 
 
@@ -157,6 +171,7 @@ def test_classify_success_of_other_hashid_outlasts_failures() -> None:
         [entry(), entry(status="failed")],
         [entry(status="pending"), entry()],
         [entry(hashid="a"), entry(hashid="b")],
+        [entry(ref_code="1"), entry(ref_code="2")],
         [entry(extra={"amount": 10_001})],
         [entry(extra={"amount": "10,001"})],
         [entry(extra={"amount": 1_000.0})],
@@ -177,12 +192,25 @@ def test_classify_contradicting_entries_are_contradiction(entries: list[Settleme
         {"amount": "10,000", "destination_account": IBAN.lower()},
         {"amount": 10_000.0, "deposit": DEPOSIT[1:]},
         {"amount": "much", "destination_account": "IR11******9001", "deposit": None},
+        {"deposit": "0111******890"},
         {"amount": None, "destination_account": "0112223334445"},
     ],
 )
 def test_classify_matching_extra_is_reported(extra: dict[str, object]) -> None:
     assert verdict([entry(extra=extra)]) is Verdict.REPORTED
     assert verdict([entry(extra=extra), entry(extra=extra)]) is Verdict.REPORTED
+
+
+@pytest.mark.parametrize("name", ["hashid", "ref_code"])
+@pytest.mark.parametrize("value", [None, ""])
+def test_classify_entry_without_hashid_is_no_second(name: str, value: str | None) -> None:
+    assert verdict([entry(**{name: value}), entry(**{name: "a"})]) is Verdict.REPORTED
+
+
+def test_classify_rejected_track_id_is_contradiction() -> None:
+    """Another sender may have used the track_id, and that transfer may have been paid."""
+    assert verdict(errors.InvalidInput(10, "no", fields={"transfers.0.track_id": ["used"]})) is Verdict.CONTRADICTION
+    assert verdict(errors.InvalidInput(10, "no", fields={"transfers.0.amount": ["small"]})) is Verdict.REJECTED
 
 
 def test_classify_wallet_accepted_is_pending() -> None:
@@ -196,6 +224,8 @@ def test_classify_wallet_accepted_is_pending() -> None:
 def test_classify_wallet_destination_is_compared() -> None:
     wrong = entry("w-00000", extra={"destination_number": IBAN[:-1] + "9"})
     assert verdict([wrong], wallet_transfer()) is Verdict.CONTRADICTION
+    same_account = entry("w-00000", extra={"destination_number": IBAN})
+    assert verdict([same_account], wallet_transfer()) is Verdict.REPORTED
 
 
 def test_classify_stored_track_id_is_converted() -> None:

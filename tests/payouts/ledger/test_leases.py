@@ -73,14 +73,23 @@ async def test_acquire_send_lease_before_turn_takes_no_lock(backend: Backend, pa
     assert backend.sql("SELECT version FROM paystar_payout_holds WHERE deposit <> ''") == version
 
 
-async def test_advance_payload_of_another_transfer_is_corrupt(backend: Backend, payout: PayoutFixture) -> None:
-    """The payload and digest are valid, but were copied from another row."""
-    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)))
-    own = "(SELECT {0} FROM paystar_payout_transfers WHERE track_id = 't-00001')"
-    backend.sql(
-        f"UPDATE paystar_payout_transfers SET payload = {own.format('payload')}, digest = {own.format('digest')}"
-        " WHERE track_id = 't-00000'"
-    )
+OWN = "(SELECT {0} FROM paystar_payout_transfers WHERE track_id = 't-00001')"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"payload = {OWN.format('payload')}, digest = {OWN.format('digest')}",
+        "amount = amount + 1",
+        "deposit = '0119999999999'",
+    ],
+)
+async def test_advance_payload_of_another_transfer_is_corrupt(
+    backend: Backend, payout: PayoutFixture, change: str
+) -> None:
+    """The payload and its digest are valid, but the transfer beside them is another one, perhaps of the same amount."""
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2, amount=10_000)))
+    backend.sql(f"UPDATE paystar_payout_transfers SET {change} WHERE track_id = 't-00000'")
     with pytest.raises(StorageCorrupt, match="belong to another transfer"):
         await payout.worker.advance((await payout.chunks())[0])
     assert payout.bank.calls == []
