@@ -25,6 +25,7 @@ from paystar_async.transport.content_encoding import ACCEPT_ENCODING, decode_con
 from paystar_async.transport.engine import (
     CONNECT_TIMEOUT_SECONDS,
     KEEPALIVE_EXPIRY_SECONDS,
+    MAX_HEAD_BYTES,
     MAX_RESPONSE_BYTES,
     Headers,
     SendState,
@@ -43,7 +44,6 @@ _MIN_FILE_BYTES = 1 << 20
 _STATUS = re.compile(rb"HTTP/1\.[01] ([2-9][0-9]{2})")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?:\r\n|$)", re.IGNORECASE)
 _LAST_CHUNK = b"0\r\n\r\n"
-_MAX_HEAD_BYTES = 64 << 10
 _NOT_CONNECTED = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
@@ -67,6 +67,7 @@ class _SendTracker:
         is_started: whether aiohttp has begun an attempt to send the request.
         state: how much of the request may have been sent.
         refusal: the error that ``before_send`` raised.
+        detector: the detector of the connection that carries the request.
     """
 
     before_send: Callable[[], None] | None
@@ -74,6 +75,7 @@ class _SendTracker:
     is_started: bool = False
     state: SendState = SendState.CONNECTING
     refusal: BaseException | None = None
+    detector: "_UnreadBytesDetector | None" = None
 
     async def send_once(
         self, request: aiohttp.ClientRequest, send_request: aiohttp.ClientHandlerType
@@ -87,7 +89,7 @@ class _SendTracker:
 
         async def send_without_unread_bytes(connection: "Connection") -> aiohttp.ClientResponse:
             try:
-                _refuse_unread_bytes(connection)
+                self.detector = _refuse_unread_bytes(connection)
             except (_UnreadBytes, aiohttp.ClientConnectionError):
                 self.is_started, self.state = False, SendState.CONNECTING
                 raise
@@ -122,7 +124,7 @@ class _UnreadBytesDetector(asyncio.Protocol):
         self._protocol = protocol
         self._head = self._end = b""
         self._size = 0
-        self._is_idle = self.has_unread = False
+        self._is_idle = self.has_unread = self._is_broken = False
 
     def start_request(self, connection: "Connection") -> None:
         """Record that a request uses the connection until aiohttp releases the connection."""
@@ -137,7 +139,7 @@ class _UnreadBytesDetector(asyncio.Protocol):
         self.has_unread = self.has_unread or self._is_idle
         self._size += len(data)
         self._end = (self._end + data)[-len(_LAST_CHUNK) :]
-        if len(self._head) < _MAX_HEAD_BYTES:
+        if len(self._head) < MAX_HEAD_BYTES:
             self._head += data
         self._protocol.data_received(data)
 
@@ -156,7 +158,12 @@ class _UnreadBytesDetector(asyncio.Protocol):
     def eof_received(self) -> bool | None:
         return self._protocol.eof_received()
 
+    def is_cut(self) -> bool:
+        """Return True if the connection broke in a response, which aiohttp takes for the end of the response."""
+        return self._is_broken and not self._ends_with_response()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._is_broken = exc is not None
         self._protocol.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -166,8 +173,8 @@ class _UnreadBytesDetector(asyncio.Protocol):
         self._protocol.resume_writing()
 
 
-def _refuse_unread_bytes(connection: "Connection") -> None:
-    """Raise if the connection has unread bytes, which would be read as the response to the next request.
+def _refuse_unread_bytes(connection: "Connection") -> _UnreadBytesDetector:
+    """Return the connection's detector; raise if there are unread bytes, which would be read as the next response.
 
     Raises:
         _UnreadBytes: the connection is reused; another connection may have none.
@@ -186,6 +193,7 @@ def _refuse_unread_bytes(connection: "Connection") -> None:
         detector = _UnreadBytesDetector(protocol)
         transport.set_protocol(detector)
     detector.start_request(connection)
+    return detector
 
 
 def _is_readable(transport: asyncio.Transport) -> bool:
@@ -283,14 +291,23 @@ class AiohttpEngine:
             middlewares=(tracker.send_once,),
             proxy=self._proxy.reveal() if self._proxy is not None else None,
         ) as response:
-            return response.status, _headers(response), await _read(response)
+            body = await _read(response)
+            if tracker.detector is not None and tracker.detector.is_cut():
+                raise aiohttp.ClientConnectionError("the connection broke before the end of the response")
+            return response.status, _headers(response), body
 
     def _get_session(self) -> aiohttp.ClientSession:
         if self._handed_in is not None:
             return self._handed_in
         if self._own is None:
             connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEPALIVE_EXPIRY_SECONDS)
-            self._own = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+            self._own = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                max_line_size=MAX_HEAD_BYTES,
+                max_field_size=MAX_HEAD_BYTES,
+            )
         return self._own
 
     async def aclose(self) -> None:
@@ -306,14 +323,12 @@ def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size > MAX_RESPONSE_BYTES:
+    content = bytearray()
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) > MAX_RESPONSE_BYTES:
             raise response_too_large(response.status)
-    body = b"".join(parts)
+    body = bytes(content)
     if "Content-Encoding" not in response.headers:
         return body
     codings = ", ".join(response.headers.getall("Content-Encoding"))

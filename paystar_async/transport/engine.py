@@ -10,6 +10,8 @@ from paystar_async.errors import ConfigurationError, InvalidResponse
 Headers = Sequence[tuple[str, str]]
 MAX_RESPONSE_BYTES = 16 << 20
 """Bytes that a response may have; a list of 500 transfers has about 200,000."""
+MAX_HEAD_BYTES = 100 << 10
+"""Bytes that a status line and its headers may have, interim responses included; also the bytes of one header."""
 KEEPALIVE_EXPIRY_SECONDS = 30.0
 """Seconds after which an idle connection is closed; servers close theirs after a minute or so."""
 CONNECT_TIMEOUT_SECONDS = 10.0

@@ -129,6 +129,13 @@ async def reset_in_the_response(peer: TcpPeer) -> None:
     peer.reset()
 
 
+async def reset_in_a_response_without_length(peer: TcpPeer) -> None:
+    await peer.read_request()
+    await peer.write(OK + b'\r\n{"status":10}')
+    await asyncio.sleep(0.01)  # so that the bytes are read before the reset
+    peer.reset()
+
+
 async def close_after_reading(peer: TcpPeer) -> None:
     await peer.read_request()
 
@@ -190,6 +197,7 @@ BROKEN_RESPONSES: dict[str, Script] = {
     "reset after a byte": reset_after_some_bytes,
     "reset after the whole request": reset_after_reading,
     "reset in the response": reset_in_the_response,
+    "reset in a response without length": reset_in_a_response_without_length,
     "closed after the whole request": close_after_reading,
     "half a status line": respond_with(b"HTTP/1.1 20"),
     "half a header": respond_with(OK + b"Content-Le"),

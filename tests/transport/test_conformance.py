@@ -183,6 +183,15 @@ class TestResponses:
 
         assert (headers["x-odd"], headers["content-length"], body) == ("a, b", "2", b"{}")
 
+    @own_engines_only
+    async def test_send_long_header_is_read(self, kind: str) -> None:
+        """A policy of the browser, or a proxy's trace, may be longer than aiohttp's own limit of 8 kB."""
+        head = b"X-Long: " + b"x" * 40_000 + b"\r\nContent-Length: 2\r\n\r\n{}"
+        async with run_server(conformance.respond_with(OK + head)) as server, open_engine(kind) as engine:
+            _, headers, body = await send(engine, server.url)
+
+        assert (len(headers["x-long"]), body) == (40_000, b"{}")
+
     async def test_send_writes_request_and_headers(self, kind: str) -> None:
         async with run_server(conformance.keep_responding) as server, open_engine(kind) as engine:
             await send(engine, server.url)

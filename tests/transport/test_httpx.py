@@ -1,6 +1,8 @@
 """The httpx engine by itself; ``test_conformance`` tests all engines."""
 
 import logging
+import tracemalloc
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -16,6 +18,45 @@ from paystar_async.transport.httpx import HttpxEngine, load_library
 from tests.support import transfer
 from tests.transport.conformance import OK, URL, Counter, keep_responding, send, send_error
 from tests.transport.tcp import TcpPeer, free_port, run_server
+
+
+class TestResponses:
+    """Responses that cost more than their bytes."""
+
+    async def test_send_many_headers_are_read_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A search among all headers for each of them took seconds, in which the event loop stood still."""
+        searches = 0
+        search = httpx.Headers.__getitem__
+
+        def count_search(headers: httpx.Headers, name: str) -> str:
+            nonlocal searches
+            searches += 1
+            return search(headers, name)
+
+        monkeypatch.setattr(httpx.Headers, "__getitem__", count_search)
+        sent_headers = {f"x-{number}": "1" for number in range(100)}
+        engine = HttpxEngine(transport=httpx.MockTransport(lambda _: httpx.Response(200, headers=sent_headers)))
+        _, headers, _ = await send(engine, URL)
+
+        assert sent_headers.items() <= headers.items()
+        assert searches < 50
+
+    async def test_send_small_pieces_take_only_their_bytes(self) -> None:
+        class Pieces(httpx.AsyncByteStream):
+            async def __aiter__(self) -> AsyncIterator[bytes]:
+                for _ in range(50_000):
+                    yield b"{" + b"}"
+
+        engine = HttpxEngine(transport=httpx.MockTransport(lambda _: httpx.Response(200, stream=Pieces())))
+        tracemalloc.start()
+        try:
+            _, _, body = await send(engine, URL)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        assert len(body) == 100_000
+        assert peak < 500_000
 
 
 class TestNotSent:

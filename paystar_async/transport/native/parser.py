@@ -6,10 +6,8 @@ import httptools
 from attrs import define
 
 from paystar_async.errors import InvalidResponse
-from paystar_async.transport.engine import MAX_RESPONSE_BYTES, response_too_large
+from paystar_async.transport.engine import MAX_HEAD_BYTES, MAX_RESPONSE_BYTES, response_too_large
 
-MAX_HEAD_BYTES = 100 << 10
-"""Bytes that a status line and its headers may have, interim responses included."""
 _VERSIONS = frozenset({"1.0", "1.1"})
 
 
@@ -45,8 +43,8 @@ class ResponseParser:
         """Begin a new response; the previous response was complete, and no bytes followed it."""
         self._first_bytes = b""
         self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
-        self._incomplete_head_bytes = self._header_bytes = self._body_bytes = self._status = 0
+        self._body = bytearray()  # not a list of pieces, of which each would take 40 bytes more
+        self._framing_bytes = self._header_bytes = self._status = 0
         self._has_head = self._is_complete = self._has_trailing_bytes = self._keep_alive = False
         self._failure: ProtocolError | InvalidResponse | None = None
 
@@ -62,6 +60,7 @@ class ResponseParser:
             self._first_bytes = (self._first_bytes + data)[:5]
             if not b"HTTP/".startswith(self._first_bytes):
                 raise ProtocolError("not an HTTP response")
+        body_bytes = len(self._body)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -70,9 +69,10 @@ class ResponseParser:
             if not self._is_complete and self._failure is None:
                 is_upgrade = isinstance(error, httptools.HttpParserUpgrade)
                 self._failure = ProtocolError("the server switched protocols" if is_upgrade else str(error))
-        if not self._has_head:
-            self._incomplete_head_bytes += len(data)
-        if max(self._incomplete_head_bytes, self._header_bytes) > MAX_HEAD_BYTES:
+        # llhttp keeps the beginning of a header or trailer until its end, however long it becomes.
+        has_progress = self._is_complete or len(self._body) > body_bytes
+        self._framing_bytes = 0 if has_progress else self._framing_bytes + len(data)
+        if max(self._framing_bytes, self._header_bytes) > MAX_HEAD_BYTES:
             self._failure = ProtocolError("the headers are too long")
         if self._failure is not None:
             raise self._failure
@@ -87,7 +87,7 @@ class ResponseParser:
 
     def _response(self) -> RawResponse:
         keep_alive = self._keep_alive and not self._has_trailing_bytes
-        return RawResponse(self._status, self._headers, b"".join(self._body), keep_alive)
+        return RawResponse(self._status, self._headers, bytes(self._body), keep_alive)
 
     # Called by httptools, which replaces an exception raised here by its own.
 
@@ -121,9 +121,8 @@ class ResponseParser:
         """Store a piece of the body."""
         if self._is_complete:
             return
-        self._body.append(data)
-        self._body_bytes += len(data)
-        if self._body_bytes > MAX_RESPONSE_BYTES:
+        self._body += data
+        if len(self._body) > MAX_RESPONSE_BYTES:
             self._failure = response_too_large(self._status)
 
     def on_message_complete(self) -> None:

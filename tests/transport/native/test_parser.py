@@ -1,5 +1,6 @@
 """Parsing of HTTP/1.1 responses: accepted and refused bytes, and whether the connection may be reused."""
 
+import tracemalloc
 from itertools import pairwise
 
 import h11
@@ -8,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from paystar_async.errors import InvalidResponse
-from paystar_async.transport.native.parser import MAX_HEAD_BYTES, ProtocolError, RawResponse, ResponseParser
+from paystar_async.transport.engine import MAX_HEAD_BYTES
+from paystar_async.transport.native.parser import ProtocolError, RawResponse, ResponseParser
 
 STATUS = b"HTTP/1.1 200 OK\r\n"
 OK = STATUS + b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -193,6 +195,34 @@ class TestLimits:
     def test_feed_long_head_is_refused(self, pieces: list[bytes]) -> None:
         with pytest.raises(ProtocolError, match="too long"):
             parse(*pieces)
+
+    @pytest.mark.parametrize(
+        "start",
+        [b"1;ext=", b"0" * 16, b"1\r\n{\r\n0\r\nX: ", b"1\r\n{\r\n0\r\n"],
+        ids=["extension", "size", "trailer", "name"],
+    )
+    def test_feed_long_trailer_or_chunk_size_is_refused(self, start: bytes) -> None:
+        """Llhttp would keep the beginning of the trailer until its end."""
+        with pytest.raises(ProtocolError, match="too long"):
+            parse(CHUNKED + start, *[b"0" * 1000] * (MAX_HEAD_BYTES // 1000 + 2))
+
+    def test_feed_long_bytes_behind_response_are_no_failure(self) -> None:
+        response = parse(STATUS + b"Content-Length: 0\r\n\r\n" + b"x" * 2 * MAX_HEAD_BYTES)
+
+        assert response is not None
+        assert not response.keep_alive
+
+    def test_feed_small_chunks_take_only_their_bytes(self) -> None:
+        """As a list of pieces, a body of 16 MB took 450 MB."""
+        stream = CHUNKED + b"2\r\n{}\r\n" * 50_000
+        tracemalloc.start()
+        try:
+            assert parse(stream) is None
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        assert peak < 500_000
 
     @pytest.mark.parametrize(
         "head", [b"Content-Length: 20000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n1312d00\r\n", b"\r\n"]
