@@ -85,7 +85,7 @@ class RedisServer:
     def _client(self) -> redis.Redis:
         return redis.Redis.from_url(self.url, protocol=2)  # pyright: ignore[reportUnknownMemberType]
 
-    def execute(self, *command: str) -> object:
+    def execute(self, *command: str | bytes) -> object:
         """Return the response to a command."""
         with self._client() as client:
             return client.execute_command(*command)  # pyright: ignore

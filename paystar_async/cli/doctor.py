@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import httpx
 from attrs import evolve, frozen
@@ -23,7 +23,14 @@ from paystar_async.cli.environment import (
 )
 from paystar_async.cli.json_output import JSON_OPTION, JsonObject
 from paystar_async.client import Paystar
-from paystar_async.config import read_application, read_gateway, read_setting, read_wallet, require_base_url
+from paystar_async.config import (
+    read_application,
+    read_crypto,
+    read_gateway,
+    read_setting,
+    read_wallet,
+    require_base_url,
+)
 from paystar_async.credentials import BASE_URL, Credentials, Gateway, Realm, without_refresh_tokens
 from paystar_async.errors import (
     ConfigurationError,
@@ -35,8 +42,11 @@ from paystar_async.errors import (
     UnknownRefNum,
 )
 from paystar_async.errors.text import visible
+from paystar_async.keys.factory import make_key_store
 from paystar_async.keys.memory import MemoryKeyStore
-from paystar_async.keys.store import KeyId, KeyRecord
+from paystar_async.keys.read_only import ReadOnlyKeyStore
+from paystar_async.keys.store import KeyId, KeyRecord, KeyStore
+from paystar_async.runtime.clock import SystemClock
 from paystar_async.values.dates import TEHRAN
 from paystar_async.values.masking import mask_addresses
 
@@ -136,6 +146,7 @@ async def _run_checks(*, offline: bool, refresh: bool) -> list[CheckResult]:
     reachable = await checkup.check_reachable()
     requests = [result async for result in checkup.check_requests(checkup.client)]
     keys = [result async for result in checkup.check_keys()]
+    await checkup.store.aclose()
     attempted = [result for result in requests if result.mark is not Mark.INFO]
     if attempted and all(result.is_unknown_path for result in attempted):
         message = f"{checkup.base_url} does not serve Paystar's paths; base_url should end in /api, as in {BASE_URL}"
@@ -176,7 +187,7 @@ class _Checkup:
             else CheckResult(name, Mark.INFO, f"is not read; the nearest name that is: {nearest}")
             for name, nearest, is_misspelling in find_unknown_variables()
         ]
-        self.store = MemoryKeyStore()
+        self.store: KeyStore = MemoryKeyStore()
         self.client = self._try_read("settings", lambda: self._make_client(refresh=refresh)) if self.base_url else None
 
     def _read_base_url(self) -> str:
@@ -213,8 +224,9 @@ class _Checkup:
         application, wallet = self.application, self.wallet
         if not refresh:
             application, wallet = without_refresh_tokens(application, wallet)
-        overrides: Any = {} if read_setting("PAYSTAR_KEYS") else {"keys": self.store}
-        return Paystar.from_env(application=application, gateway=self.gateway, wallet=wallet, **overrides)
+        store = make_key_store(read_setting("PAYSTAR_KEYS"), SystemClock(), read_crypto())
+        self.store = store if refresh else ReadOnlyKeyStore(store)
+        return Paystar.from_env(application=application, gateway=self.gateway, wallet=wallet, keys=self.store)
 
     async def check_reachable(self) -> CheckResult:
         """Check that a server responds at the base URL; no credentials are sent."""
@@ -248,14 +260,18 @@ class _Checkup:
                 yield await _check_gateway(paystar)
 
     async def check_keys(self) -> AsyncIterator[CheckResult]:
-        """Yield the expiry of each key in memory."""
+        """Yield the expiry of each key in the key store."""
         application_id, wallet_id = self.application and self.application.id, self.wallet and self.wallet.hashid
         for realm, account_id in (
             (Realm.APPLICATION, application_id),
             (Realm.WALLET, wallet_id),
             (Realm.INQUIRY, wallet_id),
         ):
-            record = await self.store.load(KeyId(realm.value, account_id)) if account_id else None
+            try:
+                record = await self.store.load(KeyId(realm.value, account_id)) if account_id else None
+            except PaystarError as error:
+                yield CheckResult(f"{realm} key", Mark.BAD, str(error))
+                continue
             if record is not None and record.token is not None:
                 yield CheckResult(f"{realm} key", Mark.INFO, _expiry_text(record))
 

@@ -4,7 +4,7 @@ import random
 import uuid
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from paystar_async.errors import StorageUnavailable
 from paystar_async.keys.history import KeyHistory, merge, was_issued_before
@@ -35,8 +35,10 @@ class KeyTimes:
     def of(cls, record: KeyRecord, clock: Clock) -> "KeyTimes":
         """Return the times of a record: a missing key is due now, a key without an expiry is never due."""
         now, wall = clock.monotonic(), clock.time()
+        if record.token is None:
+            return cls()
         if record.expires_at is None:
-            return cls(NEVER, NEVER, NEVER) if record.token else cls()
+            return cls(NEVER, NEVER, NEVER)
         lifetime = record.expires_at - (wall if record.issued_at is None else record.issued_at)
         remaining = min(record.expires_at - wall, lifetime)  # a clock that was set back makes no key live longer
         refresh_by = now + remaining - min(1800.0, lifetime / 10)
@@ -110,7 +112,8 @@ class RecordCache:
         """Return the stored record.
 
         If the store has no record, or an older pair than the process, the record of the process is stored again; a
-        process without a record stores the configured record.
+        process without a record stores the configured record. A stored record without a refresh token, as a process
+        without one stores it, gets the configured refresh token.
 
         Raises:
             StorageError: the store cannot be used.
@@ -120,7 +123,10 @@ class RecordCache:
         for _ in range(MAX_RESTORES):
             stored, own_record = await self._store.load(self._key), self._newest_shared()
             if stored is not None and (own_record is None or not self._history.is_outdated(stored, own_record)):
-                return stored
+                completed = self._complete(stored)
+                if completed == stored or (stored := await self._commit(stored, completed)) is not None:
+                    return stored
+                continue
             stored = await self._commit(stored, own_record or self._seed)
             if stored is not None:
                 if own_record is not None:
@@ -129,6 +135,11 @@ class RecordCache:
                     self.record = self._shared[self._key] = stored  # the same pair with its new version
                 return stored
         raise StorageUnavailable("the key store keeps no record", hint="the store accepted a record and lost it")
+
+    def _complete(self, stored: KeyRecord) -> KeyRecord:
+        if stored.refresh_token is not None:
+            return stored
+        return evolve(stored, token=stored.token or self._seed.token, refresh_token=self._seed.refresh_token)
 
     def _newest_shared(self) -> KeyRecord | None:
         """Return the newest record of the process, also if another of its event loops has read it."""

@@ -159,7 +159,7 @@ async def _fetch_stored(reader: Database | Transaction, key: KeyId) -> StoredKey
 
 def _parse_rows(key: KeyId, rows: list[Row]) -> StoredKey | None:
     for row in rows:
-        if isinstance(row["payload"], str):
-            row["payload"] = Secret(row["payload"])
+        # SQLite returns bytes from a BLOB, which are no text here, but must not be shown either.
+        row["payload"] = Secret(row["payload"]) if isinstance(row["payload"], str) else None
         return parse_stored_key(key, row)
     return None

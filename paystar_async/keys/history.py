@@ -57,14 +57,20 @@ def merge(stored: KeyRecord, new: KeyRecord, lease: Lease) -> KeyRecord | None:
     return None
 
 
+def order_after(replaced: KeyRecord, now: float) -> float:
+    """Return the order of a pair that replaces another: ``now``, or later if that pair came from a clock ahead."""
+    return max(now, _order(replaced) + 1)
+
+
 def was_issued_before(record: KeyRecord, other: KeyRecord) -> bool:
     """Return True if ``record`` is older than ``other``; a record of unknown age is older than all others."""
-    return _issued_at(record) < _issued_at(other)
+    return _order(record) < _order(other)
 
 
 def _pair(record: KeyRecord) -> _Pair:
     return record.token, record.refresh_token, record.issued_at
 
 
-def _issued_at(record: KeyRecord) -> float:
-    return -math.inf if record.issued_at is None else record.issued_at
+def _order(record: KeyRecord) -> float:
+    order = record.issued_at if record.order is None else record.order
+    return -math.inf if order is None else order

@@ -26,7 +26,7 @@ DEFAULT_TIMEOUT_SECONDS = 5.0
 _FIELDS = ("version", "owner", "lease_expires_at", "refresh_rejected", "payload")
 # Compare and set in one step. The payloads are compared as well as the versions, so that a recreated record is never
 # taken for the record that was read. Leases are measured by the server's clock; a lease longer than ``ttl`` was
-# acquired before that clock was set back, and counts as expired.
+# acquired before that clock was set back, and counts as expired. A record that somebody gave an expiry loses it.
 _CHANGE = """
 local version, payload, owner, ttl, new, rejected = unpack(ARGV)
 local stored = redis.call('HMGET', KEYS[1], 'version', 'payload', 'owner', 'lease_expires_at', 'refresh_rejected')
@@ -49,6 +49,7 @@ if owner ~= '' then
 end
 redis.call('HSET', KEYS[1], 'version', string.format('%d', version + step), 'owner', owner, 'lease_expires_at', ends,
   'refresh_rejected', rejected ~= '' and rejected or stored[5], 'payload', new ~= '' and new or stored[2])
+redis.call('PERSIST', KEYS[1])
 return redis.call('HMGET', KEYS[1], 'version', 'owner', 'lease_expires_at', 'refresh_rejected', 'payload')
 """
 _HINTS = (
@@ -60,6 +61,8 @@ _HINTS = (
     ("", "BUSY", "a script holds Redis up: call again in a while"),
 )
 """Hints for errors of the server: redis-py's class where a version has one, Redis's own code, the hint."""
+_UNREADABLE = "\ufffd"
+"""Stands for bytes that are not UTF-8; a payload is written in ASCII."""
 _UNCHANGED = Secret("")
 """Stands for the stored value, which stays unchanged."""
 
@@ -142,12 +145,14 @@ class RedisKeyStore:
             payload,
             refresh_rejected,
         )
-        response = await _execute(client, "EVAL", _CHANGE, "1", self._hash_name(key), *arguments)
+        name = self._hash_name(key)
+        response = await _execute(client, name, "EVAL", _CHANGE, "1", name, *arguments)
         changed = _parse_response(key, response)
         return None if changed is None else to_record(key, changed, self._crypto)
 
     async def _fetch(self, client: "Redis", key: KeyId) -> StoredKey | None:
-        return _parse_response(key, await _execute(client, "HMGET", self._hash_name(key), *_FIELDS))
+        name = self._hash_name(key)
+        return _parse_response(key, await _execute(client, name, "HMGET", name, *_FIELDS))
 
     def _hash_name(self, key: KeyId) -> str:
         return f"{self._prefix}:{key.realm}:{key.account}"
@@ -188,12 +193,13 @@ class RedisKeyStore:
         raise ConfigurationError("not a valid Redis URL", hint="redis://:password@host:6379/0")
 
 
-async def _execute(client: "Redis", *command: str | Secret) -> object:
+async def _execute(client: "Redis", name: str, *command: str | Secret) -> object:
+    """Return the response to a command on the hash ``name``."""
     execute = cast("Callable[..., Awaitable[object]]", client.execute_command)  # pyright: ignore[reportUnknownMemberType]
     try:
         return await execute(*(part.reveal() if isinstance(part, Secret) else part for part in command))
     except _redis_errors() as driver_error:
-        error = _map_error(driver_error)
+        error = _map_error(driver_error, name)
     raise error  # raised here, without the driver's frames, which hold secrets
 
 
@@ -207,7 +213,8 @@ def _parse_response(key: KeyId, response: object) -> StoredKey | None:
     ]
     if texts == [None] * len(_FIELDS):
         return None
-    fields: dict[str, object] = dict(zip(_FIELDS, texts, strict=True))
+    fields = dict(zip(_FIELDS, texts, strict=True))
+    payload = fields["payload"]
     return parse_stored_key(
         key,
         {
@@ -215,36 +222,42 @@ def _parse_response(key: KeyId, response: object) -> StoredKey | None:
             "owner": fields["owner"] or None,
             "lease_expires_at": _number(float, fields["lease_expires_at"]) if fields["lease_expires_at"] else None,
             "refresh_rejected": _number(int, fields["refresh_rejected"]),
-            "payload": Secret(str(fields["payload"])),
+            "payload": None if payload is None or _UNREADABLE in payload else Secret(payload),
         },
     )
 
 
-def _number(parse: Callable[[str], float], text: object) -> float | None:
+def _number(parse: Callable[[str], float], text: str | None) -> float | str | None:
+    """Return the number in a text, or the text itself: no number, or one that the server would not compare as equal."""
     try:
-        return parse(str(text))
+        number = parse(text or "")
     except ValueError:
-        return None
+        return text
+    return text if parse is int and str(number) != text else number
 
 
 def _redis_errors() -> tuple[type[Exception], ...]:
     from redis.exceptions import RedisError
 
-    return RedisError, OSError
+    return RedisError, OSError, UnicodeDecodeError
 
 
-def _map_error(error: Exception) -> StorageError:
-    """Return the storage error for an error of Redis."""
+def _map_error(error: Exception, name: str) -> StorageError:
+    """Return the storage error for an error of Redis on the hash ``name``."""
     text = str(error)[:200]
     if text.startswith("WRONGTYPE"):
         return StorageCorrupt(
-            "a value that is not a key record has the name of this record in Redis",
-            hint="delete that value, or choose another prefix",
+            f"the value {name} in Redis is not a key record", hint="delete that value, or choose another prefix"
+        )
+    if isinstance(error, UnicodeError):  # of a client that decodes responses
+        return StorageCorrupt(
+            f"the record {name} in Redis is not UTF-8",
+            hint="restore the record, or delete it and store a key with keys.replace(...)",
         )
     from redis import exceptions
 
-    for name, code, hint in _HINTS:
+    for class_name, code, hint in _HINTS:
         # redis-py removes the code from the text where it has a class for it; an error of a script has the code later.
-        if isinstance(error, getattr(exceptions, name, ())) or f"{code} " in text:
+        if isinstance(error, getattr(exceptions, class_name, ())) or f"{code} " in text:
             return StorageUnavailable(f"Redis: {text or code}", hint=hint)
     return StorageUnavailable(f"Redis: {text}")

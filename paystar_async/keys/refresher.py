@@ -14,6 +14,7 @@ from attrs import evolve
 
 from paystar_async.errors import InvalidRefreshToken, InvalidResponse, NoResponse, PaystarError, StatusError
 from paystar_async.keys.cache import LONG_AGO, RecordCache
+from paystar_async.keys.history import order_after
 from paystar_async.keys.lease import Lease
 from paystar_async.keys.store import KeyId, KeyRecord, KeyStore, RefreshedKey
 from paystar_async.runtime.clock import Clock
@@ -130,6 +131,7 @@ class KeyRefresher:
                 refresh_token=refresh_token or stored.refresh_token,
                 issued_at=self._clock.time(),
                 expires_at=expires_at,
+                order=order_after(stored, self._clock.time()),
             )
             if await self._cache.replace(stored, new):
                 self._refusal = None
@@ -265,9 +267,10 @@ class KeyRefresher:
 
     def _to_record(self, leased: KeyRecord, refreshed: RefreshedKey, *, is_suspect: bool) -> KeyRecord:
         refresh_token = refreshed.refresh_token or leased.refresh_token
-        if refreshed.token is None:
-            return evolve(leased, refresh_token=refresh_token)
         now, expires_at = self._clock.time(), refreshed.expires_at
+        order = order_after(leased, now)
+        if refreshed.token is None:
+            return evolve(leased, refresh_token=refresh_token, order=order)
         if expires_at is None or not now < expires_at <= now + 2 * DEFAULT_KEY_LIFETIME_SECONDS:
             expires_at = now + DEFAULT_KEY_LIFETIME_SECONDS
         return KeyRecord(
@@ -277,6 +280,7 @@ class KeyRefresher:
             issued_at=now,
             expires_at=expires_at,
             suspect=is_suspect,
+            order=order,
         )
 
     async def _retry_save(self) -> None:

@@ -1,12 +1,14 @@
 """The stored form of a key: columns that updates compare, and a payload, which may be encrypted."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from typing import TypeGuard, cast
 
 from attrs import frozen
 
+from paystar_async.credentials import fits_header
 from paystar_async.errors import ForeignRecord, SchemaMismatch, StorageCorrupt, WrongStorageKey
 from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.storage.encryption import Crypto
@@ -14,7 +16,13 @@ from paystar_async.values.secret import Secret
 
 FORMAT = 1
 
-_SECRET_FIELDS = ("open", "token", "refresh_token")
+MAX_VERSION = 2**53
+"""Redis counts in floating-point numbers, which are not exact beyond."""
+MAX_TIME = 1e12
+"""Seconds since 1970; no datetime is as late."""
+
+_PLAIN_FIELDS = ("realm", "account", "sealed")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @frozen(kw_only=True)
@@ -37,25 +45,26 @@ class StoredKey:
 
 
 def parse_stored_key(key: KeyId, fields: Mapping[str, object]) -> StoredKey:
-    """Return the validated fields of a stored record; raise StorageCorrupt."""
+    """Return the validated fields of a stored record; raise StorageCorrupt naming the field that is not valid."""
     version, owner, lease_expires_at = fields["version"], fields["owner"], fields["lease_expires_at"]
     refresh_rejected, payload = fields["refresh_rejected"], fields["payload"]
-    if (
-        isinstance(version, int)
-        and version > 0
-        and isinstance(owner, str | None)
-        and _is_time(lease_expires_at)
-        and refresh_rejected in (0, 1)
-        and isinstance(payload, Secret)
-    ):
-        return StoredKey(
-            version=version,
-            owner=owner,
-            lease_expires_at=lease_expires_at,
-            refresh_rejected=bool(refresh_rejected),
-            payload=payload,
-        )
-    raise _corrupt(key)
+    if not isinstance(version, int) or not 0 < version < MAX_VERSION:
+        raise _corrupt(key, "version")
+    if not isinstance(owner, str | None):
+        raise _corrupt(key, "owner")
+    if not _is_number(lease_expires_at):
+        raise _corrupt(key, "lease_expires_at")
+    if refresh_rejected not in (0, 1):
+        raise _corrupt(key, "refresh_rejected")
+    if not isinstance(payload, Secret):
+        raise _corrupt(key, "payload")
+    return StoredKey(
+        version=version,
+        owner=owner,
+        lease_expires_at=lease_expires_at,
+        refresh_rejected=bool(refresh_rejected),
+        payload=payload,
+    )
 
 
 def to_payload(key: KeyId, record: KeyRecord, crypto: Crypto | None) -> Secret:
@@ -68,6 +77,7 @@ def to_payload(key: KeyId, record: KeyRecord, crypto: Crypto | None) -> Secret:
                 "issued_at": record.issued_at,
                 "expires_at": record.expires_at,
                 "suspect": record.suspect,
+                "order": record.order,
             }
         )
     )
@@ -82,41 +92,50 @@ def to_record(key: KeyId, stored_key: StoredKey, crypto: Crypto | None) -> KeyRe
     """Return the record.
 
     Raises:
-        StorageCorrupt: the record cannot be parsed.
+        StorageCorrupt: the record cannot be parsed; the error names the field.
         SchemaMismatch: another version of this package wrote the record.
         ForeignRecord: the record belongs to another account.
         WrongStorageKey: the record is encrypted, and no key decrypts it.
     """
     outer = _parse_object(stored_key.payload)
-    if outer is None or type(outer.get("format")) is not int:
-        raise _corrupt(key)
+    if outer is None:
+        raise _corrupt(key, "payload")
+    if type(outer.get("format")) is not int:
+        raise _corrupt(key, "payload.format")
     if outer["format"] != FORMAT:
         raise SchemaMismatch(f"the {key.realm} key of {key.account} was stored by another version of this package")
     if (outer.get("realm"), outer.get("account")) != (key.realm, key.account):
         raise ForeignRecord(f"the stored {key.realm} key of {key.account} belongs to another account")
-    inner = _parse_object(_decrypt(key, outer, crypto)) or {}
+    inner = _parse_object(_decrypt(key, outer, crypto))
+    if inner is None:
+        raise _corrupt(key, "payload.open")
     token, refresh_token = inner.get("token", 0), inner.get("refresh_token", 0)
     issued_at, expires_at = inner.get("issued_at", ""), inner.get("expires_at", "")
-    suspect = inner.get("suspect", False)
-    if (
-        isinstance(token, Secret | None)
-        and isinstance(refresh_token, Secret | None)
-        and _is_time(issued_at)
-        and _is_time(expires_at)
-        and isinstance(suspect, bool)
-    ):
-        return KeyRecord(
-            version=stored_key.version,
-            token=token,
-            refresh_token=refresh_token,
-            issued_at=issued_at,
-            expires_at=expires_at,
-            lease_owner=stored_key.owner,
-            lease_expires_at=stored_key.lease_expires_at,
-            refresh_rejected=stored_key.refresh_rejected,
-            suspect=suspect,
-        )
-    raise _corrupt(key)
+    suspect, order = inner.get("suspect", False), inner.get("order")
+    if not isinstance(token, Secret | None) or (token is not None and not fits_header(token.reveal())):
+        raise _corrupt(key, "token")
+    if not isinstance(refresh_token, Secret | None) or (refresh_token is not None and not _is_line(refresh_token)):
+        raise _corrupt(key, "refresh_token")
+    if not _is_time(issued_at):
+        raise _corrupt(key, "issued_at")
+    if not _is_time(expires_at):
+        raise _corrupt(key, "expires_at")
+    if not isinstance(suspect, bool):
+        raise _corrupt(key, "suspect")
+    if not _is_number(order):
+        raise _corrupt(key, "order")
+    return KeyRecord(
+        version=stored_key.version,
+        token=token,
+        refresh_token=refresh_token,
+        issued_at=issued_at,
+        expires_at=expires_at,
+        lease_owner=stored_key.owner,
+        lease_expires_at=stored_key.lease_expires_at,
+        refresh_rejected=stored_key.refresh_rejected,
+        suspect=suspect,
+        order=order,
+    )
 
 
 def _decrypt(key: KeyId, outer: Mapping[str, object], crypto: Crypto | None) -> Secret:
@@ -125,10 +144,15 @@ def _decrypt(key: KeyId, outer: Mapping[str, object], crypto: Crypto | None) -> 
         return plain  # encrypted by the next change if there is a key now
     encrypted = outer.get("sealed")
     if not isinstance(encrypted, str):
-        raise _corrupt(key)
+        raise _corrupt(key, "payload.sealed")
     if crypto is None:
         raise WrongStorageKey(f"the {key.realm} key of {key.account} is stored encrypted, and no key was given")
-    return crypto.unseal(encrypted, key.realm, key.account)
+    try:
+        return crypto.unseal(encrypted, key.realm, key.account)
+    except WrongStorageKey as error:
+        raise WrongStorageKey(
+            f"the stored {key.realm} key of {key.account}: {error.args[0]}", hint=error.hint
+        ) from None
 
 
 def _parse_object(text: Secret) -> dict[str, object] | None:
@@ -141,21 +165,32 @@ def _parse_object(text: Secret) -> dict[str, object] | None:
 
 
 def _wrap_secrets(fields: dict[str, object]) -> dict[str, object]:
+    # Under an unknown name too: a name that was changed by hand must not reveal its value.
     return {
-        name: Secret(value) if name in _SECRET_FIELDS and isinstance(value, str) else value
+        name: Secret(value) if isinstance(value, str) and name not in _PLAIN_FIELDS else value
         for name, value in fields.items()
     }
 
 
-def _is_time(value: object) -> TypeGuard[float | None]:
+def _is_line(secret: Secret) -> bool:
+    """Return True for one line of text that can be sent; the server checks the rest of a refresh token."""
+    text = secret.reveal()
+    return bool(text.strip()) and len(text.splitlines()) == 1 and "\0" not in text and not _SURROGATE.search(text)
+
+
+def _is_number(value: object) -> TypeGuard[float | None]:
     if value is None:
         return True
     # Compared, because math.isfinite raises for an integer that is too long for a float.
     return isinstance(value, float | int) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def _corrupt(key: KeyId) -> StorageCorrupt:
+def _is_time(value: object) -> TypeGuard[float | None]:
+    return _is_number(value) and (value is None or abs(value) < MAX_TIME)
+
+
+def _corrupt(key: KeyId, name: str) -> StorageCorrupt:
     return StorageCorrupt(
-        f"the stored {key.realm} key of {key.account} cannot be read",
-        hint="restore it, or delete this record and store a key with keys.replace(...)",
+        f"the stored {key.realm} key of {key.account} has no valid {name}",
+        hint="restore the record, or delete it and store a key with keys.replace(...)",
     )

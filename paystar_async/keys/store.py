@@ -29,6 +29,8 @@ class KeyRecord:
         lease_expires_at: end of the lease, seconds since 1970.
         refresh_rejected: True once the refresh token was rejected.
         suspect: True if the key replaced a refreshed key that was rejected and had never been accepted.
+        order: tells which of two pairs is newer: the time of issue, or later, to follow the order of the replaced pair
+            although the clocks of hosts differ; None: the time of issue counts.
     """
 
     version: int = 0
@@ -40,6 +42,7 @@ class KeyRecord:
     lease_expires_at: float | None = None
     refresh_rejected: bool = False
     suspect: bool = False
+    order: float | None = None
 
 
 @frozen(kw_only=True)

@@ -1,12 +1,19 @@
 """``paystar doctor``: reports problems, shows no secret, moves no money."""
 
+import asyncio
 import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from paystar_async.cli.environment import CREDENTIAL_VARIABLES, VARIABLES
+from paystar_async.keys.database import DatabaseKeyStore
+from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.environment import client_environment
+from paystar_async.values.secret import Secret
 from tests.cli.conftest import Run
 from tests.cli.helpers import check_result
 
@@ -53,6 +60,63 @@ def test_doctor_refresh_refreshes_refused_keys(run: Run, sandbox: Sandbox, monke
     assert result.status == 0, result.out
     assert sandbox.stats["refreshes"] == {"application": 1, "wallet": 0, "inquiry": 1}
     assert "valid until" in check_result(result.out, "application key")
+
+
+async def _store_key(path: Path, sandbox: Sandbox, token: str) -> None:
+    store = DatabaseKeyStore(path)
+    record = KeyRecord(token=Secret(token), refresh_token=sandbox.application.refresh_token)
+    await store.commit(KeyId("application", sandbox.application.id), 0, "", record)
+    await store.aclose()
+
+
+async def _load_keys(path: Path, sandbox: Sandbox) -> list[KeyRecord | None]:
+    store, wallet = DatabaseKeyStore(path), sandbox.wallet.hashid
+    ids = [("application", sandbox.application.id), ("wallet", wallet), ("inquiry", wallet)]
+    records = [await store.load(KeyId(*key)) for key in ids]
+    await store.aclose()
+    return records
+
+
+def test_doctor_stores_no_key(run: Run, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record without a refresh token would lock out the service that uses the store next."""
+    monkeypatch.setenv("PAYSTAR_KEYS", str(tmp_path / "keys.db"))
+    assert run("doctor").status == 0
+    assert asyncio.run(_load_keys(tmp_path / "keys.db", sandbox)) == [None, None, None]
+
+
+def test_doctor_refreshes_no_stored_key(
+    run: Run, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "keys.db"
+    asyncio.run(_store_key(path, sandbox, "expired"))
+    before = asyncio.run(_load_keys(path, sandbox))
+    monkeypatch.setenv("PAYSTAR_KEYS", str(path))
+    result = run("doctor")
+    assert result.status == 1
+    assert "doctor --refresh" in check_result(result.out, "application")
+    assert sandbox.stats["refreshes"] == {"application": 0, "wallet": 0, "inquiry": 0}
+    assert asyncio.run(_load_keys(path, sandbox)) == before
+
+    assert run("doctor", "--refresh").status == 0
+    assert sandbox.stats["refreshes"]["application"] == 1
+    refreshed = asyncio.run(_load_keys(path, sandbox))[0]
+    assert refreshed is not None
+    assert refreshed.token == sandbox.application.api_key
+
+
+def test_doctor_reports_unreadable_key_store(
+    run: Run, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "keys.db"
+    asyncio.run(_store_key(path, sandbox, "key"))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE paystar_keys SET payload = '{}'")
+    monkeypatch.setenv("PAYSTAR_KEYS", str(path))
+    result = run("doctor")
+    assert result.status == 1
+    for name in ("application", "application key"):
+        assert check_result(result.out, name).startswith("bad")
+        assert "no valid payload.format" in check_result(result.out, name)
 
 
 def test_doctor_missing_key_suggests_refresh_or_token(

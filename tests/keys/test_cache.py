@@ -77,6 +77,32 @@ async def refresh(process: RecordCache, *numbers: int) -> None:
         assert await process.replace(stored, pair(number))
 
 
+@pytest.mark.parametrize(
+    ("seed", "completed"),
+    [
+        (SEED, KeyRecord(version=2, token=Secret("stored"), refresh_token=Secret("refresh-0"), expires_at=1.0)),
+        (KeyRecord(token=Secret("key-0")), KeyRecord(version=1, token=Secret("stored"), expires_at=1.0)),
+        (KeyRecord(), KeyRecord(version=1, token=Secret("stored"), expires_at=1.0)),
+    ],
+)
+async def test_load_adds_configured_refresh_token(seed: KeyRecord, completed: KeyRecord) -> None:
+    """The record was stored by a process that was configured without a refresh token."""
+    store = MemoryKeyStore()
+    await store.commit(KEY, 0, "", KeyRecord(token=Secret("stored"), expires_at=1.0))
+    cache = RecordCache(KEY, seed, store, ManualClock(), on_restore=lambda: None, newest={})
+
+    assert await cache.load() == completed
+    assert await store.load(KEY) == completed
+
+
+async def test_load_adds_configured_pair_to_empty_record() -> None:
+    store = MemoryKeyStore()
+    await store.commit(KEY, 0, "", KeyRecord())
+    cache = RecordCache(KEY, SEED, store, ManualClock(), on_restore=lambda: None, newest={})
+
+    assert await cache.load() == evolve(SEED, version=2)
+
+
 async def test_load_after_loss_restores_newest_record(lossy_backend: LossyBackend) -> None:
     process = lossy_backend.process()
     await refresh(process, 1, 2)

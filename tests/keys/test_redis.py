@@ -33,7 +33,7 @@ async def test_redis_value_of_other_type_raises_and_is_kept(redis_server: RedisS
     redis_server.execute("FLUSHALL")
     redis_server.execute("SET", "paystar:keys:application:race", "a cache entry")
     for operation in all_operations(RedisKeyStore(redis_server.url), 1):
-        with pytest.raises(StorageCorrupt, match="name"):
+        with pytest.raises(StorageCorrupt, match="paystar:keys:application:race"):
             await operation
     assert redis_server.execute("GET", "paystar:keys:application:race") == b"a cache entry"
 
@@ -46,6 +46,51 @@ async def test_aclose_with_external_redis_client_leaves_it_open(redis_server: Re
         assert await store.load(KEY) == evolve(PAIR, version=1)
         await store.aclose()
         assert await client.exists("mine:application:race") == 1
+
+
+async def test_change_removes_expiry_of_redis_record(redis_server: RedisServer) -> None:
+    redis_server.execute("FLUSHALL")
+    store = RedisKeyStore(redis_server.url)
+    await store.commit(KEY, 0, "me", PAIR)
+    redis_server.execute("EXPIRE", "paystar:keys:application:race", "3600")
+
+    assert await store.acquire_lease(KEY, 1, "me", 60) is not None
+    assert redis_server.execute("TTL", "paystar:keys:application:race") == -1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("version", " 1", "version"),  # equal for Python, not for Redis: the lease would be waited for without end
+        ("version", "1_0", "version"),
+        ("version", "+1", "version"),
+        ("version", "", "version"),
+        ("refresh_rejected", "01", "refresh_rejected"),
+        ("lease_expires_at", "soon", "lease_expires_at"),
+        ("payload", b'{"format": 1, "realm": "application", "account": "race", "open": "\xff"}', "payload"),
+    ],
+)
+async def test_redis_field_of_other_form_is_corrupt(
+    redis_server: RedisServer, field: str, value: str | bytes, named: str
+) -> None:
+    redis_server.execute("FLUSHALL")
+    store = RedisKeyStore(redis_server.url)
+    await store.commit(KEY, 0, "me", PAIR)
+    redis_server.execute("HSET", "paystar:keys:application:race", field, value)
+    for operation in all_operations(store, 1):
+        with pytest.raises(StorageCorrupt, match=f"application key of race has no valid {named} "):
+            await operation
+
+
+async def test_redis_client_that_decodes_reports_bytes(redis_server: RedisServer) -> None:
+    redis_server.execute("FLUSHALL")
+    async with Redis.from_url(redis_server.url, decode_responses=True) as client:  # pyright: ignore
+        store = RedisKeyStore(client)
+        await store.commit(KEY, 0, "me", PAIR)
+        redis_server.execute("HSET", "paystar:keys:application:race", "payload", b"\xff")
+        with pytest.raises(StorageCorrupt, match="paystar:keys:application:race in Redis is not UTF-8") as raised:
+            await store.load(KEY)
+        assert "keys.replace" in raised.value.hint
 
 
 def test_load_from_redis_on_trio_raises(redis_server: RedisServer) -> None:

@@ -340,6 +340,59 @@ async def test_refresh_now_after_loss_sends_newest_refresh_token() -> None:
     assert (await fixture.record()).refresh_token == Secret("refresh-3")
 
 
+@pytest.mark.parametrize("hours", [-24, 24], ids=["behind", "ahead"])
+async def test_lost_record_is_restored_despite_wrong_clock(hours: int) -> None:
+    """Of three pairs, the second was issued by a host whose clock is a day off; then the store loses its record."""
+    store = LossyMemoryStore()
+    right, wrong = RefresherFixture(store=store), RefresherFixture(store=store)
+    wrong.refresh_call = right.refresh_call
+    wrong.clock.jump(hours * HOUR)
+    await right.refresher.refresh_now(right.refresh_call)
+    await wrong.token()
+    await wrong.refresher.refresh_now(right.refresh_call)
+    await right.refresher.refresh_now(right.refresh_call)  # loads that pair
+    await right.refresher.refresh_now(right.refresh_call)
+    store.lose()
+
+    await right.refresher.refresh_now(right.refresh_call)
+
+    sent = right.refresh_call.sent_tokens
+    assert sent == [f"refresh-{number}" for number in range(len(sent))]
+    assert (await right.record()).refresh_token == Secret(f"refresh-{len(sent)}")
+
+
+async def test_wrong_clock_replaces_no_restored_pair() -> None:
+    """A host whose clock is a day ahead has an older pair in memory than the pair that another host has restored."""
+    store = LossyMemoryStore()
+    right, ahead = RefresherFixture(store=store), RefresherFixture(store=store)
+    ahead.refresh_call = right.refresh_call
+    ahead.clock.jump(24 * HOUR)
+    for fixture in (ahead, right):
+        await fixture.refresher.refresh_now(right.refresh_call)
+    store.lose()
+    right.clock.advance(STORE_CHECK_SECONDS + 1)
+    await right.token()
+    await wait_all_tasks_blocked()
+    assert (await right.record()).refresh_token == Secret("refresh-2")
+
+    ahead.clock.advance(STORE_CHECK_SECONDS + 1)
+    await ahead.token()
+    await wait_all_tasks_blocked()
+
+    assert (await right.record()).refresh_token == Secret("refresh-2")
+
+
+async def test_stored_refresh_token_without_key_is_used() -> None:
+    """A record whose key was removed by hand, with the times of that key."""
+    fixture = RefresherFixture()
+    now = fixture.clock.time()
+    record = KeyRecord(refresh_token=Secret("kept"), issued_at=now, expires_at=now + HOUR)
+    await fixture.store.commit(KEY, 0, "", record)
+
+    assert await fixture.token() == "key-1"
+    assert fixture.refresh_call.sent_tokens == ["kept"]
+
+
 async def test_background_refresh_after_loss_sends_newest_token() -> None:
     fixture = RefresherFixture(store=LossyMemoryStore())
     await fixture.refresher.refresh_now(fixture.refresh_call)

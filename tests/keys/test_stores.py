@@ -37,9 +37,10 @@ async def test_operations_without_record_return_none(store: KeyStore) -> None:
     [
         PAIR,
         KeyRecord(),
-        KeyRecord(token=Secret(""), refresh_token=Secret('ت"\\\n\x00€'), refresh_rejected=True),
+        KeyRecord(token=Secret('!"\\~'), refresh_token=Secret('ت"\\ €'), refresh_rejected=True),
         KeyRecord(refresh_token=Secret("x" * 5000), expires_at=0.1),
         KeyRecord(token=Secret("token"), suspect=True),
+        KeyRecord(token=Secret("token"), issued_at=1.0, order=2.5),
     ],
 )
 async def test_commit_record_is_loaded_unchanged(store: KeyStore, record: KeyRecord) -> None:
@@ -177,11 +178,11 @@ async def test_mark_rejected_keeps_tokens_until_commit(backend: Backend, store: 
 async def test_commit_separates_realms_and_accounts(store: KeyStore) -> None:
     keys = [KeyId("wallet", "a"), KeyId("inquiry", "a"), KeyId("wallet", "b"), KeyId("application", "ا:ب")]
     for key in keys:
-        await store.commit(key, 0, "me", evolve(PAIR, token=Secret(f"{key}")))
+        await store.commit(key, 0, "me", evolve(PAIR, token=Secret(f"token {keys.index(key)}")))
     for key in keys:
         record = await store.load(key)
         assert record is not None
-        assert record.token == Secret(f"{key}")
+        assert record.token == Secret(f"token {keys.index(key)}")
 
 
 async def test_commit_is_visible_to_other_process_at_once(backend: Backend, store: KeyStore) -> None:

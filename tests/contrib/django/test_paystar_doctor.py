@@ -1,5 +1,6 @@
 """``manage.py paystar_doctor``."""
 
+import asyncio
 from io import StringIO
 
 import pytest
@@ -9,7 +10,10 @@ from django.test import override_settings
 
 from paystar_async.contrib.django.management.commands.paystar_doctor import make_client
 from paystar_async.errors import InvalidToken
+from paystar_async.keys.memory import MemoryKeyStore
+from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.sandbox import Sandbox
+from paystar_async.values.secret import Secret
 
 
 class TestDoctor:
@@ -39,3 +43,19 @@ class TestDoctor:
         with override_settings(PAYSTAR=setting), make_client() as paystar, pytest.raises(InvalidToken):
             paystar.transfers.find(limit=1)
         assert not any(sandbox.stats["refreshes"].values())
+
+    def test_doctor_refreshes_no_stored_key(self, sandbox: Sandbox) -> None:
+        """The store has the refresh token of a running service, and stays unchanged."""
+        from django.conf import settings
+
+        key, store = KeyId("application", sandbox.application.id), MemoryKeyStore()
+        expired = KeyRecord(token=Secret("expired"), refresh_token=sandbox.application.refresh_token)
+        stored = asyncio.run(store.commit(key, 0, "", expired))
+        with (
+            override_settings(PAYSTAR={**settings.PAYSTAR, "keys": store}),
+            make_client() as paystar,
+            pytest.raises(InvalidToken),
+        ):
+            paystar.transfers.find(limit=1)
+        assert not any(sandbox.stats["refreshes"].values())
+        assert asyncio.run(store.load(key)) == stored

@@ -11,6 +11,9 @@ from paystar_async.contrib.django.configuration import client_options, option
 from paystar_async.contrib.django.system_checks import check_deployment, check_settings
 from paystar_async.credentials import without_refresh_tokens
 from paystar_async.errors import ConfigurationError, PaystarError, UnknownRefNum
+from paystar_async.keys.factory import make_key_store
+from paystar_async.keys.read_only import ReadOnlyKeyStore
+from paystar_async.runtime.clock import SystemClock
 
 Check = tuple[str, Callable[[], object]]
 
@@ -48,9 +51,10 @@ class Command(BaseCommand):
 
 
 def make_client() -> BlockingPaystar:
-    """Return a client that refreshes no key."""
+    """Return a client that refreshes no key, and changes nothing in the key store."""
     application, wallet = without_refresh_tokens(option("application"), option("wallet"))
-    return BlockingPaystar.from_env(**client_options() | {"application": application, "wallet": wallet})
+    keys = ReadOnlyKeyStore(make_key_store(option("keys"), SystemClock(), option("crypto")))
+    return BlockingPaystar.from_env(**client_options() | {"application": application, "wallet": wallet, "keys": keys})
 
 
 def checks(paystar: BlockingPaystar) -> Iterator[Check]:
