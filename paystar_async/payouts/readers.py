@@ -6,7 +6,7 @@ leading zeros of an account number may be lost.
 
 import csv
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -15,7 +15,7 @@ from attrs import define, field
 
 from paystar_async.errors import InvalidValue
 from paystar_async.payouts.headings import find_heading_row, mentions_toman
-from paystar_async.payouts.workbook import DamagedWorkbook, Row, Sheet, Workbook, column_letters, first_rows
+from paystar_async.payouts.workbook import DamagedWorkbook, Row, Sheet, Workbook, column_letters
 from paystar_async.values.digits import strip_spaces
 from paystar_async.values.masking import mask_text
 
@@ -181,43 +181,34 @@ def _unreadable_error(file: Path, error: OSError) -> InvalidValue:
     return file_error(file.name, "a file that cannot be read", hint=hint)
 
 
+@contextmanager
+def _workbook_errors(file: Path) -> Generator[None]:
+    """Raise InvalidValue for a workbook that cannot be read in a ``with`` block."""
+    try:
+        yield
+    except DamagedWorkbook as error:
+        hint = "open it in a spreadsheet and save it as .xlsx without a password, or as CSV UTF-8"
+        raise file_error(file.name, str(error), hint=hint) from None
+    except OSError as error:
+        raise _unreadable_error(file, error) from None
+
+
 def _open_workbook(file: Path, names: frozenset[str], sheet_name: str | None) -> Table:
-    try:
+    with _workbook_errors(file):
         workbook = Workbook(file)
-    except OSError as error:
-        raise _unreadable_error(file, error) from None
-    except DamagedWorkbook as error:
-        raise _damaged_error(file, error) from None
-    try:
-        sheet, notices = _choose_sheet(workbook, file.name, names, sheet_name)
-        table = Table(file.name, sheet.name, _read_sheet(workbook, file, sheet), notices, sheet)
-        return _skip_titles(table, names)
-    except DamagedWorkbook as error:
-        workbook.close()
-        raise _damaged_error(file, error) from None
-    except OSError as error:
-        workbook.close()
-        raise _unreadable_error(file, error) from None
-    except BaseException:
-        workbook.close()
-        raise
+        try:
+            sheet, notices = _choose_sheet(workbook, file.name, names, sheet_name)
+            return _skip_titles(Table(file.name, sheet.name, _read_sheet(workbook, file, sheet), notices, sheet), names)
+        except BaseException:
+            workbook.close()
+            raise
 
 
 def _read_sheet(workbook: Workbook, file: Path, sheet: Sheet) -> Generator[Row]:
-    with closing(workbook):
-        try:
-            for row in workbook.rows(sheet):
-                if not all(map(is_blank, row.cells)):
-                    yield row
-        except DamagedWorkbook as error:
-            raise _damaged_error(file, error) from None
-        except OSError as error:
-            raise _unreadable_error(file, error) from None
-
-
-def _damaged_error(file: Path, error: DamagedWorkbook) -> InvalidValue:
-    hint = "open it in a spreadsheet and save it as .xlsx without a password, or as CSV UTF-8"
-    return file_error(file.name, str(error), hint=hint)
+    with closing(workbook), _workbook_errors(file):
+        for row in workbook.rows(sheet):
+            if not all(map(is_blank, row.cells)):
+                yield row
 
 
 def _choose_sheet(
@@ -228,9 +219,7 @@ def _choose_sheet(
     Raises:
         InvalidValue: the sheet is hidden or missing, or has to be chosen.
     """
-    heads = {
-        sheet.part: [row.cells for row in first_rows(workbook, sheet, _MAX_HEAD_ROWS)] for sheet in workbook.sheets
-    }
+    heads = {sheet.part: [row.cells for row in workbook.first_rows(sheet, _MAX_HEAD_ROWS)] for sheet in workbook.sheets}
     filled = [sheet for sheet in workbook.sheets if heads[sheet.part]]
     visible = [sheet for sheet in filled if not sheet.hidden]
     tables = [sheet for sheet in visible if find_heading_row(heads[sheet.part], names) >= 0]

@@ -21,6 +21,8 @@ from paystar_async.values.masking import describe_value
 from paystar_async.values.numbers import MAX_INT64
 
 TransferType = type[Transfer] | type[WalletTransfer]
+RowResult = AnyTransfer | list[RowError]
+"""The transfer in a row, or all errors of the row."""
 
 TRANSFER_TYPES: tuple[TransferType, ...] = (Transfer, WalletTransfer)
 FIELD_NAMES = frozenset(info.name for kind in TRANSFER_TYPES for info in fields_of(kind))
@@ -66,7 +68,7 @@ class ColumnMapping:
     kind: TransferType
     fields: tuple[FieldInfo | None, ...]
 
-    def read_row(self, row: Row, *, strict: bool) -> "AnyTransfer | list[RowError]":
+    def read_row(self, row: Row) -> RowResult:
         """Return the transfer in a row, or all errors of the row."""
         values: dict[str, object] = {}
         bad: list[RowError] = []
@@ -87,9 +89,9 @@ class ColumnMapping:
             except InvalidValue as error:
                 bad.append(_row_error(row.number, error))
         if bad:
-            bad += list(_explain(row.number, self.kind, values, strict=strict))
+            bad += _explain(row.number, self.kind, values)
             return [self._with_cell_name(problem) for problem in bad]
-        value = build_transfer(row.number, self.kind, values, strict=strict)
+        value = _build_transfer(row.number, self.kind, values)
         return [self._with_cell_name(problem) for problem in value] if isinstance(value, list) else value
 
     def check_merged_cells(self, last_row: int) -> list[RowError]:
@@ -233,28 +235,23 @@ def _read_amount(cell: object) -> object:
     return cell
 
 
-def build_transfer(
-    number: int, kind: TransferType, values: Mapping[str, Any], *, strict: bool
-) -> "AnyTransfer | list[RowError]":
+def _build_transfer(number: int, kind: TransferType, values: Mapping[str, Any]) -> RowResult:
     """Return the transfer with these fields, or all errors of the fields."""
     try:
         transfer = kind(**values)
-        if strict:
-            verify_checksums(transfer)
+        verify_checksums(transfer)
     except InvalidValue:
-        return list(_explain(number, kind, values, strict=strict))
+        return list(_explain(number, kind, values))
     return transfer
 
 
-def _explain(number: int, kind: TransferType, values: Mapping[str, object], *, strict: bool) -> Iterator[RowError]:
+def _explain(number: int, kind: TransferType, values: Mapping[str, object]) -> Iterator[RowError]:
     """Yield the error of each invalid field."""
     for info in fields_of(kind):
         if info.field_type is None or values.get(info.name) is None:
             continue
         try:
-            value = info.field_type.convert(values[info.name], info.name)
-            if strict:
-                info.field_type.verify_checksum(value, info.name)
+            info.field_type.verify_checksum(info.field_type.convert(values[info.name], info.name), info.name)
         except InvalidValue as error:
             yield _row_error(number, error)
 
@@ -267,53 +264,48 @@ def _row_error(number: int, error: InvalidValue) -> RowError:
 class ItemReader:
     """A reader of transfers or of mappings of their fields, all of the same type as the first."""
 
-    def __init__(self, *, strict: bool) -> None:
-        self.kind: TransferType | None = None
-        self._strict = strict
+    def __init__(self) -> None:
+        self._kind: TransferType | None = None
 
-    def read(self, number: int, item: object) -> "AnyTransfer | list[RowError]":
+    def read(self, number: int, item: object) -> RowResult:
         """Return the transfer of an item, or all errors of the item."""
         kind = _type_of(item)
         if kind is None:
             return [RowError(number, "", f"expected a Transfer or a WalletTransfer, got a {type(item).__name__}")]
-        self.kind = self.kind or kind
-        if kind is not self.kind:
-            return [
-                RowError(number, "", f"a {kind.__name__} among {self.kind.__name__}s: submit them as separate batches")
-            ]
+        self._kind = self._kind or kind
+        if kind is not self._kind:
+            reason = f"a {kind.__name__} among {self._kind.__name__}s: submit them as separate batches"
+            return [RowError(number, "", reason)]
         if isinstance(item, Transfer | WalletTransfer):
-            return self._check_transfer(number, item)
-        return self._build_from_mapping(number, kind, cast("Mapping[str, Any]", item))
+            return _check_transfer(number, item)
+        return _build_from_mapping(number, kind, cast("Mapping[str, Any]", item))
 
-    def _check_transfer(self, number: int, item: AnyTransfer) -> "AnyTransfer | list[RowError]":
-        if self._strict:
-            try:
-                verify_checksums(item)
-            except InvalidValue:
-                values = {info.name: getattr(item, info.name) for info in fields_of(type(item))}
-                return list(_explain(number, type(item), values, strict=True))
-        return item
 
-    def _build_from_mapping(
-        self, number: int, kind: TransferType, item: Mapping[str, Any]
-    ) -> "AnyTransfer | list[RowError]":
-        fields = {info.name: info for info in fields_of(kind)}
-        values = {name: value for name, value in item.items() if name in fields}
-        bad = [RowError(number, "", reason) for reason in _unknown_names([str(name) for name in item], fields)]
-        for name, info in fields.items():
-            if info.required and item.get(name) is None:
-                expected = info.field_type.expected if info.field_type else "a value"
-                bad.append(RowError(number, name, f"expected {expected}, got nothing"))
-        if bad:
-            return bad + list(_explain(number, kind, values, strict=self._strict))
-        return build_transfer(number, kind, values, strict=self._strict)
+def _check_transfer(number: int, item: AnyTransfer) -> RowResult:
+    try:
+        verify_checksums(item)
+    except InvalidValue:
+        values = {info.name: getattr(item, info.name) for info in fields_of(type(item))}
+        return list(_explain(number, type(item), values))
+    return item
+
+
+def _build_from_mapping(number: int, kind: TransferType, item: Mapping[str, Any]) -> RowResult:
+    fields = {info.name: info for info in fields_of(kind)}
+    values = {name: value for name, value in item.items() if name in fields}
+    bad = [RowError(number, "", reason) for reason in _unknown_names([str(name) for name in item], fields)]
+    for name, info in fields.items():
+        if info.required and item.get(name) is None:
+            expected = info.field_type.expected if info.field_type else "a value"
+            bad.append(RowError(number, name, f"expected {expected}, got nothing"))
+    if bad:
+        return bad + list(_explain(number, kind, values))
+    return _build_transfer(number, kind, values)
 
 
 def _type_of(item: object) -> TransferType | None:
     if isinstance(item, Transfer | WalletTransfer):
         return type(item)
-    return (
-        _guess_type([str(name) for name in cast("Mapping[object, object]", item)])
-        if isinstance(item, Mapping)
-        else None
-    )
+    if isinstance(item, Mapping):
+        return _guess_type([str(name) for name in cast("Mapping[object, object]", item)])
+    return None

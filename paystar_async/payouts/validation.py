@@ -19,7 +19,7 @@ from paystar_async.models.transfers import Transfer
 from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.models import ProductName
 from paystar_async.payouts.readers import Table, file_error, is_path, open_table
-from paystar_async.payouts.rows import FIELD_NAMES, ItemReader, match_columns
+from paystar_async.payouts.rows import FIELD_NAMES, ItemReader, RowResult, match_columns
 from paystar_async.storage.seen_track_ids import SeenTrackIds
 
 Source = (
@@ -110,12 +110,11 @@ class _ReportBuilder:
         )
 
 
-async def plan(source: Source, *, strict: bool = True, sheet: str | None = None) -> Plan:
+async def plan(source: Source, *, sheet: str | None = None) -> Plan:
     """Read and check all transfers without keeping them.
 
     Args:
         source: a file or an iterable; an iterator is used up.
-        strict: whether checksums are verified too.
         sheet: the name of the sheet to read, in a workbook with several.
 
     Raises:
@@ -123,20 +122,19 @@ async def plan(source: Source, *, strict: bool = True, sheet: str | None = None)
             an iterable.
     """
     builder = _ReportBuilder()
-    async with aclosing(_read_valid(source, builder, strict=strict, sheet=sheet)) as transfers:
+    async with aclosing(_read_valid(source, builder, sheet=sheet)) as transfers:
         async for _ in transfers:
             pass
     return builder.plan()
 
 
 async def validated_transfers(
-    source: Source, *, strict: bool = True, planned: Plan | None = None, sheet: str | None = None
+    source: Source, *, planned: Plan | None = None, sheet: str | None = None
 ) -> AsyncGenerator[AnyTransfer, None]:
     """Yield the transfers until one is invalid; then only check the remaining ones, and raise at the end.
 
     Args:
         source: a file or an iterable; read only as fast as the transfers are consumed.
-        strict: whether checksums are verified too.
         planned: the plan that was read before and approved.
         sheet: the name of the sheet to read, in a workbook with several.
 
@@ -146,7 +144,7 @@ async def validated_transfers(
             its transfers differ from the plan.
     """
     builder = _ReportBuilder(is_hashed=planned is not None)
-    async with aclosing(_read_valid(source, builder, strict=strict, sheet=sheet)) as transfers:
+    async with aclosing(_read_valid(source, builder, sheet=sheet)) as transfers:
         async for transfer in transfers:
             if not builder.bad:
                 yield transfer
@@ -161,16 +159,16 @@ async def validated_transfers(
 
 
 async def _read_valid(
-    source: Source, builder: _ReportBuilder, *, strict: bool, sheet: str | None
+    source: Source, builder: _ReportBuilder, *, sheet: str | None
 ) -> AsyncGenerator[AnyTransfer, None]:
     """Yield the valid transfers, and count them and the errors in the builder."""
     with closing(SeenTrackIds()) as seen_track_ids:
         if is_path(source):
-            reading = _read_file(source, builder, strict=strict, sheet=sheet)
+            reading = _read_file(source, builder, sheet)
         elif sheet is not None:
             raise InvalidValue("sheet", expected="a sheet of a workbook", got="transfers that are no file")
         else:
-            reading = _read_items(source, strict=strict)
+            reading = _read_items(source)
         async with aclosing(reading) as results:
             async for number, result in results:
                 if number % _ROWS_PER_CHECKPOINT == 0:
@@ -187,31 +185,32 @@ async def _read_valid(
                 yield result
 
 
-ReadResults = AsyncGenerator[tuple[int, AnyTransfer | list[RowError]], None]
+ReadResults = AsyncGenerator[tuple[int, RowResult], None]
+"""The number of each row or item, and its transfer or errors."""
 
 
-async def _read_file(source: Source, builder: _ReportBuilder, *, strict: bool, sheet: str | None) -> ReadResults:
+async def _read_file(source: Source, builder: _ReportBuilder, sheet: str | None) -> ReadResults:
     path = Path(fspath(cast("str | PathLike[str]", source)))
     # In a thread: opening a workbook reads all of its texts.
     table = builder.table = await to_thread.run_sync(open_table, path, FIELD_NAMES, sheet)
     with closing(table.rows) as rows:
         header = next(rows)
-        reader = match_columns(table, header)
+        columns = match_columns(table, header)
         last = header.number
         for row in rows:
             if row.number - last > MIN_GAP_ROWS:
                 table.notices.append(f"row {row.number} and below: read, although after a gap of empty rows")
             last = row.number
             builder.rows = (builder.rows[0] if builder.rows else last, last)
-            yield row.number, reader.read_row(row, strict=strict)
-    for error in reader.check_merged_cells(last):
+            yield row.number, columns.read_row(row)
+    for error in columns.check_merged_cells(last):
         yield error.row, [error]
     if builder.rows is None:
         raise file_error(path.name, "a header and no rows", hint="each row below it is a transfer")
 
 
-async def _read_items(source: Source, *, strict: bool) -> ReadResults:
-    items = ItemReader(strict=strict)
+async def _read_items(source: Source) -> ReadResults:
+    items = ItemReader()
     if isinstance(source, AsyncIterable):
         number = 0
         async for item in cast("AsyncIterable[object]", source):

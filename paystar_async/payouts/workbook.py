@@ -7,9 +7,10 @@ That would change what is paid, so the XML is parsed here and each cell keeps it
 import re
 import xml.parsers.expat as expat
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
-from posixpath import dirname, join, normpath
+from posixpath import join, normpath, split
 from typing import IO, NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 from zlib import error as zlib_error
@@ -133,14 +134,12 @@ class Workbook:
         if len(set(names)) < len(names):
             raise DamagedWorkbook("a workbook with two parts of the same name")
         workbook_part = self._target("_rels/.rels", "officeDocument") or "xl/workbook.xml"
-        self._relations = self._related(
-            join(dirname(workbook_part), "_rels", workbook_part.rpartition("/")[2] + ".rels")
-        )
+        folder, file = split(workbook_part)
+        self._relations = self._related(join(folder, "_rels", f"{file}.rels"))
         self.sheets: list[Sheet] = []
         for name, attributes, _ in self._events(workbook_part):
             if attributes is not None and name == "sheet":
-                self._add(attributes, dirname(workbook_part))
-        folder = dirname(workbook_part)
+                self._add(attributes, folder)
         self._formats = read_formats(self._optional(folder, "styles"))
         self._texts = list(_read_texts(self._optional(folder, "sharedStrings")))
 
@@ -152,6 +151,11 @@ class Workbook:
         """Yield the rows of a sheet that hold a cell, hidden rows too."""
         with translate_errors():
             yield from _SheetReader(sheet, self._texts, self._formats).rows(self._events(sheet.part))
+
+    def first_rows(self, sheet: Sheet, count: int) -> list[Row]:
+        """Return at most ``count`` of the first rows of a sheet that hold a cell."""
+        with closing(self.rows(sheet)) as rows:
+            return list(islice(rows, count))
 
     def _add(self, attributes: Mapping[str, str], folder: str) -> None:
         relation = next((value for name, value in attributes.items() if name.endswith(" id")), "")
@@ -191,19 +195,15 @@ class Workbook:
             yield from _parse(stream)
 
 
-class translate_errors:  # noqa: N801 - reads as a word in a with statement
-    """A context manager that raises DamagedWorkbook for errors of the archive and XML readers."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, KeyError | BadZipFile | zlib_error | expat.ExpatError | EOFError | IndexError):
-            raise DamagedWorkbook("a workbook that cannot be read") from None
-        if isinstance(error, RuntimeError | NotImplementedError | ValueError) and not isinstance(
-            error, DamagedWorkbook
-        ):
-            raise DamagedWorkbook("a workbook that is encrypted or cannot be read") from None
+@contextmanager
+def translate_errors() -> Generator[None]:
+    """Raise DamagedWorkbook for the errors of the archive and XML readers in a ``with`` block."""
+    try:
+        yield
+    except (LookupError, BadZipFile, zlib_error, expat.ExpatError, EOFError):
+        raise DamagedWorkbook("a workbook that cannot be read") from None
+    except (RuntimeError, ValueError):
+        raise DamagedWorkbook("a workbook that is encrypted or cannot be read") from None
 
 
 def _resolve_path(folder: str, target: str) -> str:
@@ -378,9 +378,3 @@ class _SheetReader:
         if abs(number) >= MAX_EXACT_NUMBER:
             return InvalidCell("a number of more than 15 digits, which a spreadsheet rounds")
         return int(value) if value.lstrip("-").isdecimal() else number
-
-
-def first_rows(workbook: Workbook, sheet: Sheet, count: int) -> list[Row]:
-    """Return at most ``count`` of the first rows of a sheet that hold a cell."""
-    with closing(workbook.rows(sheet)) as rows:
-        return [row for row, _ in zip(rows, range(count), strict=False)]

@@ -112,12 +112,10 @@ async def test_plan_invalid_item_names_position(item: Any, says: str) -> None:
     assert result.count == 1
 
 
-async def test_plan_checksums_are_verified_if_strict() -> None:
-    mistyped = Transfer(**row(1, amount=1000, pay_id=None, destination_account="IR062960000000100324200002"))
-    for source in ([mistyped], [row(1, amount=1000, pay_id=None, destination_account="IR062960000000100324200002")]):
-        assert [error.field for error in (await plan(source)).bad] == ["destination_account"]
-        assert (await plan(source, strict=False)).ok
-    assert (await plan([{"amount": 0, **row(1, amount=0, pay_id=None)}], strict=False)).bad
+async def test_plan_wrong_checksum_is_refused() -> None:
+    mistyped = row(1, amount=1000, pay_id=None, destination_account="IR062960000000100324200002")
+    for item in (Transfer(**mistyped), mistyped):
+        assert [error.field for error in (await plan([item])).bad] == ["destination_account"]
 
 
 @pytest.mark.parametrize("source", [7, {"amount": 7}, b"a.csv", None])
