@@ -25,7 +25,7 @@ from paystar_async.models.transfers import Settle
 from paystar_async.response import Response
 from paystar_async.runtime.clock import Clock, ManualClock
 from paystar_async.runtime.events import Event
-from paystar_async.table import BY_ID, BY_REQUEST
+from paystar_async.table import BY_REQUEST
 from paystar_async.transport.engine import Headers
 from paystar_async.values.dates import TEHRAN
 
@@ -170,11 +170,6 @@ SETTLE = Settle(transfers=[transfer("t-1")])
 def request(value: Call[Any] = MATCH, *, timeout: float = 30.0, deadline: float | None = None) -> Request[Any]:
     """Return a request as a middleware receives it."""
     return Request(value=value, endpoint=BY_REQUEST[type(value)], account="app-1", timeout=timeout, deadline=deadline)
-
-
-def endpoint_request(endpoint_id: str, **options: Any) -> Request[Any]:
-    """Return a request to an endpoint, with a value that no test reads."""
-    return Request(value=MATCH, endpoint=BY_ID[endpoint_id], account="app-1", timeout=30.0, **options)
 
 
 RESPONSE = Response(value=Match(is_matched=True), status=1, message="ok", http_status=200, headers={}, body=b"")

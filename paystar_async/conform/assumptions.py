@@ -15,7 +15,6 @@ from paystar_async.conform.payment_assumptions import PAYMENT_ASSUMPTIONS
 from paystar_async.endpoint import Observation
 
 ASSUMPTIONS: Sequence[Assumption] = (*BANK_ASSUMPTIONS, *PAYMENT_ASSUMPTIONS)
-BY_ASSUMPTION: Mapping[str, Assumption] = {assumption.id: assumption for assumption in ASSUMPTIONS}
 
 
 @frozen

@@ -42,12 +42,10 @@ Judge = Callable[[Observed], bool | None]
 """Return True if the response confirms the assumption, False if it contradicts, None if it says nothing."""
 
 
-def by_fact(name: str, confirms: Collection[str], contradicts: Collection[str], endpoint: str | None = None) -> Judge:
-    """Return a judge of a fact, of one endpoint or of all."""
+def by_fact(name: str, confirms: Collection[str], contradicts: Collection[str]) -> Judge:
+    """Return a judge of a fact."""
 
     def judge(observed: Observed) -> bool | None:
-        if endpoint not in (None, observed.observation.endpoint):
-            return None
         fact = observed.observation.facts.get(name)
         return True if fact in confirms else False if fact in contradicts else None
 

@@ -122,7 +122,7 @@ class OrderStore:
     @classmethod
     def create(cls, database: Database | None, gateway: Gateway | None) -> Self:
         """Return the store of a client's configuration; raise ConfigurationError naming the missing setting."""
-        Credentials(gateway=gateway).account_id(Realm.GATEWAY)
+        Credentials(gateway=gateway).account_id(Realm.GATEWAY)  # raises without a gateway
         if database is None or gateway is None:
             raise ConfigurationError(
                 "payments.start, and confirm without amount and order_id of the order you stored, need a database",

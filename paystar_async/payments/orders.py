@@ -7,9 +7,7 @@ from paystar_async.errors import InvalidValue
 from paystar_async.payments.models import Order, OrderStatus
 from paystar_async.payments.processor import PaymentProcessor
 from paystar_async.values.field_type import short_repr
-from paystar_async.values.numbers import integer
-
-_LIMIT = integer("limit", minimum=1, example=100)
+from paystar_async.values.numbers import LIMIT
 
 
 class StoredOrders(ABC):
@@ -47,7 +45,7 @@ class StoredOrders(ABC):
             InvalidValue: ``limit`` is below 1, or ``state`` is not a status.
             StorageError: the store cannot be used.
         """
-        limit = _LIMIT.convert(limit, "limit")
+        limit = LIMIT.convert(limit, "limit")
         if state is not None and state not in tuple(OrderStatus):
             raise InvalidValue("state", expected=f"one of {', '.join(OrderStatus)}", got=short_repr(state))
         return await self._processor().store.newest(limit, state)

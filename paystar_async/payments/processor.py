@@ -32,7 +32,7 @@ from paystar_async.runtime.tasks import BackgroundTask
 from paystar_async.services import GatewayCalls
 from paystar_async.values.field_type import FieldType, find_field_type, short_repr
 from paystar_async.values.masking import mask_text
-from paystar_async.values.numbers import integer
+from paystar_async.values.numbers import LIMIT
 from paystar_async.values.text import OrderId
 
 LEASE_SECONDS = 180.0
@@ -40,12 +40,7 @@ LEASE_SECONDS = 180.0
 MAX_CONCURRENT_ORDERS = 8
 """Orders that one sweep checks at once."""
 _ORDER_ID = cast("FieldType", find_field_type(OrderId))
-_LIMIT = integer("limit", minimum=1, example=100)
 _BUSY = "another payment of this order is being decided"
-
-
-def _ignore_request() -> None:
-    """Do nothing when a request is sent."""
 
 
 @frozen(kw_only=True)
@@ -94,7 +89,7 @@ class PaymentProcessor:
         callback: Callback | None = None,
         *,
         scheduled: bool = False,
-        on_request: Callable[[], object] = _ignore_request,
+        on_request: Callable[[], object] = lambda: None,
     ) -> ProcessingResult:
         """Verify a payment of an order and store the result. Handlers are notified in the background.
 
@@ -155,7 +150,7 @@ class PaymentProcessor:
             stop: returns True to leave the rest to other workers.
             wait: True to wait for handlers; if False, notifications without a free slot are left to the next sweep.
         """
-        limit = _LIMIT.convert(limit, "limit")
+        limit = LIMIT.convert(limit, "limit")
         self.notifier.cancel_overdue()
         to_check = await self.store.due_order_ids(OrderStatus.OPEN, limit)
         to_notify = [] if self.notifier.is_idle else await self.store.due_order_ids(OrderStatus.VERIFIED, limit)

@@ -308,7 +308,10 @@ class Payments(StoredOrders):
         return processor
 
     def _start_task(self, work: Callable[[], Awaitable[None]]) -> BackgroundTask[None]:
-        """Start work in the background of the running event loop."""
+        """Start work in the background of the running event loop.
+
+        Not its bound method: a value of ``_processors`` that refers to its key would keep both for ever.
+        """
         return self._background().start(work)
 
     def _stores_orders(self) -> bool:

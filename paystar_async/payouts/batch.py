@@ -132,7 +132,7 @@ class Batch:
         created_at: the time of submission, in the ledger's time (seconds since 1970).
     """
 
-    def __init__(self, runtime: PayoutRuntime, record: BatchRecord, owner: object = None) -> None:
+    def __init__(self, runtime: PayoutRuntime, record: BatchRecord, owner: object) -> None:
         self._runtime, self._record = runtime, record
         self._owner = owner  # keeps the client alive while one of its batches is in use
         self.id: str = record.batch_id

@@ -81,7 +81,7 @@ class Classification:
 
 
 def classify(
-    result: object, values: Sequence[AnyTransfer], sent_track_id: SentTrackId, hashids: Mapping[str, str] | None = None
+    result: object, values: Sequence[AnyTransfer], sent_track_id: SentTrackId, hashids: Mapping[str, str] = {}
 ) -> Mapping[str, Classification]:
     """Classify each transfer that was sent or looked up in one call.
 
@@ -101,12 +101,11 @@ def classify(
         return {value.track_id: _accepted(value) for value in values}
     entries = _entries(result)
     if entries is None:
-        return dict.fromkeys(
-            [value.track_id for value in values], _ambiguous("the response is not a list of transfers")
-        )
-    matches = _match_entries(entries, values, sent_track_id, hashids or {})
+        unreadable = _ambiguous("the response is not a list of transfers")
+        return dict.fromkeys([value.track_id for value in values], unreadable)
+    matches = _match_entries(entries, values, sent_track_id, hashids)
     return {
-        value.track_id: _classify_entries(value, sort_recorded_first(matches[value.track_id], hashids or {}))
+        value.track_id: _classify_entries(value, sort_recorded_first(matches[value.track_id], hashids))
         for value in values
     }
 
@@ -121,9 +120,8 @@ def _classify_error(error: BaseException, *, is_single: bool) -> Classification:
     if error.executed != "no":
         verdict = Verdict.AMBIGUOUS
     elif isinstance(error, errors.InvalidInput) and any("track_id" in name for name in error.fields):
-        verdict = (
-            Verdict.CONTRADICTION
-        )  # another sender may have used the track_id, and that transfer may have been paid
+        # Another sender may have used the track_id, and that transfer may have been paid.
+        verdict = Verdict.CONTRADICTION
     return Classification(verdict=verdict, reason=reason)
 
 
@@ -173,7 +171,7 @@ def _match_entries(
 
 def sort_recorded_first(entries: Sequence[Settlement], hashids: Mapping[str, str]) -> Sequence[Settlement]:
     """Return the entries with recorded hashids first: of several attempts, these are the known ones."""
-    return sorted(entries, key=lambda entry: (entry.hashid or "") not in hashids) if hashids else entries
+    return sorted(entries, key=lambda entry: (entry.hashid or "") not in hashids)
 
 
 def _classify_entries(value: AnyTransfer, entries: Sequence[Settlement]) -> Classification:

@@ -7,8 +7,8 @@ from attrs import evolve, field, frozen
 
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts.classify import Classification, Verdict
-from paystar_async.payouts.ledger.updates import StoredTransfer, Transition
-from paystar_async.payouts.models import ChunkPhase, Policy, Refusal, TransferRecord, TransferState
+from paystar_async.payouts.ledger.updates import HoldReason, StoredTransfer, Transition
+from paystar_async.payouts.models import BANK_FAILED, ChunkPhase, Policy, Refusal, TransferRecord, TransferState
 
 FIRST_CHECK_SECONDS = 1.0
 CHECK_BACKOFF_FACTOR = 1.6
@@ -16,6 +16,7 @@ MAX_UNKNOWN_WAIT_SECONDS, MAX_PENDING_WAIT_SECONDS, MAX_BACKOFF_SECONDS = 30.0, 
 REQUIRED_NOT_FOUNDS = 3
 MAX_ATTEMPTS = 3
 """Attempts after which a transfer that is never found needs manual review, whatever the policy says."""
+TWO_HASHIDS = "the bank lists it under two hashids"
 
 TransitionCause = Literal[
     "response", "not_sent", "auth", "suspended", "funds", "rejected", "found", "late", "reconcile", "recovered"
@@ -39,7 +40,7 @@ class Decision:
         counted: the new "not found" count by track_id, where it has changed.
         split: whether transfers that are planned again get a chunk each.
         regroup: whether transfers that are planned again, or lack funds, get one separate chunk.
-        close: the hold to set, of the account (``suspended_reason``) or the deposit account (``no_funds_reason``), and
+        hold: the hold to set, of the account (``suspended_reason``) or the deposit account (``no_funds_reason``), and
             its reason.
         phase: the chunk's next phase.
         pause: seconds until that phase is due; None: not before ``resume``.
@@ -53,7 +54,7 @@ class Decision:
     counted: Mapping[str, int] = field(factory=lambda: dict[str, int]())
     split: bool = False
     regroup: bool = False
-    close: tuple[Literal["suspended_reason", "no_funds_reason"], str] | None = None
+    hold: tuple[HoldReason, str] | None = None
     phase: ChunkPhase
     pause: float | None
     checks: int = 0
@@ -86,12 +87,12 @@ def decide_after_send(
         )
     if verdicts == {Verdict.SUSPENDED}:
         return Decision(
-            cause="suspended", chunk_transition=planned, close=("suspended_reason", reason), phase="send", pause=None
+            cause="suspended", chunk_transition=planned, hold=("suspended_reason", reason), phase="send", pause=None
         )
     if verdicts == {Verdict.FUNDS}:
         paused = TransferState.PAUSED_FUNDS, reason
         return Decision(
-            cause="funds", chunk_transition=paused, close=("no_funds_reason", reason), phase="funds", pause=None
+            cause="funds", chunk_transition=paused, hold=("no_funds_reason", reason), phase="funds", pause=None
         )
     if verdicts == {Verdict.REJECTED} and len(transfers) > 1:
         # Nothing was executed, and one transfer is invalid: send each alone, so that only the invalid one fails.
@@ -122,14 +123,14 @@ def _decide_refused_call(result: Classification, policy: Policy) -> Decision:
         cause=cause,
         chunk_transition=(TransferState.UNKNOWN, result.reason),
         refusal=cause,
-        close=(hold, result.reason) if hold is not None else None,
+        hold=(hold, result.reason) if hold is not None else None,
         phase="check",
         pause=policy.not_found_interval,
     )
 
 
 _CallRefusal = Literal["auth", "suspended", "funds", "rejected"]
-_REFUSALS: Mapping[Verdict, tuple[_CallRefusal, Literal["suspended_reason", "no_funds_reason"] | None]] = {
+_REFUSALS: Mapping[Verdict, tuple[_CallRefusal, HoldReason | None]] = {
     Verdict.AUTH: ("auth", None),
     Verdict.SUSPENDED: ("suspended", "suspended_reason"),
     Verdict.FUNDS: ("funds", "no_funds_reason"),
@@ -158,7 +159,7 @@ def _transition_after_send(transfer: StoredTransfer, result: Classification) -> 
         return Transition(record=record, after=TransferState.UNKNOWN, reason=reason, hashid=result.settlement.hashid)
     if after is TransferState.FAILED:
         # A bank that rejects duplicates fails a transfer that was paid before this ledger was restored, too.
-        reason = result.reason or "the bank says it failed"
+        reason = result.reason or BANK_FAILED
         hashid = result.settlement.hashid
         return Transition(record=record, after=TransferState.UNKNOWN, reason=reason, hashid=hashid, refusal="failed")
     return bank_transition(record, after, result)
@@ -293,9 +294,7 @@ def _transition_after_check(transfer: StoredTransfer, result: Classification) ->
     if after is record.state or _is_other_attempt(transfer, result):
         return None
     if record.state is TransferState.PENDING and is_different_payment(record.hashid, result.settlement):
-        transition = Transition(
-            record=record, after=TransferState.NEEDS_REVIEW, reason="the bank has it under two names"
-        )
+        transition = Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=TWO_HASHIDS)
         return transition if after is not TransferState.FAILED else None
     transition = bank_transition(record, after, result)
     return (

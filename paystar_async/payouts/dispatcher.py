@@ -34,7 +34,7 @@ from attrs import define, field
 
 from paystar_async.errors import PaystarError
 from paystar_async.payouts.channels import PayoutChannel
-from paystar_async.payouts.ledger.leases import Lane, NotDue, next_send_time
+from paystar_async.payouts.ledger.leases import Lane, NotDue, lane_of_chunk, load_chunk, next_send_time
 from paystar_async.payouts.ledger.queries import due_time
 from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import Policy
@@ -45,8 +45,23 @@ from paystar_async.runtime.tasks import BackgroundTask, BackgroundTasks
 from paystar_async.runtime.wake_event import WakeEvent
 from paystar_async.storage.database import Row, Value
 
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.AsyncConnection[Any]
+
 MAX_STATUS_CHECKS = 8
 """Concurrent status checks; ``Policy.concurrency`` limits concurrent sends."""
+MAX_LANE_CHUNKS = 64
+"""Chunks of a lane that are loaded from the ledger at once."""
+SWEEP_SECONDS = 2.0
+"""Interval between looks for chunks that other processes submitted or lost."""
+ERROR_PAUSE_SECONDS = 1.0
+MAX_TURN_DELAY_SECONDS = 0.05
+"""Most that a process delays its try for a turn; also at most half of the interval between turns."""
+WARNING_INTERVAL_SECONDS = 60.0
+
+_RETRY_LANE = "retry"
 
 _SELECT_LANES = """
     SELECT deposit, version FROM paystar_payout_holds WHERE product = :product AND account = :account ORDER BY deposit
@@ -119,36 +134,20 @@ class DueQueue:
 
     async def lane_of(self, chunk_id: str) -> Lane | None:
         """Return the deposit account a chunk is paid from, or None if the chunk does not exist."""
-        return await self.worker.lane_of(chunk_id)
+        snapshot = await load_chunk(self.ledger, chunk_id)
+        return None if snapshot is None else lane_of_chunk(snapshot.chunk)
 
     async def now(self) -> float:
         """Return the ledger's time."""
         return await self.ledger.time()
 
 
-def _due_send(row: Row, lane: str) -> DueChunk:
-    policy = _policy(row["policy"])
-    return DueChunk(due_time(row), row["chunk_id"], lane, policy.concurrency, policy.rate)
-
-
 _policy = lru_cache(maxsize=64)(Policy.from_json)
 
 
-if TYPE_CHECKING:
-    import psycopg
-
-    Connection = psycopg.AsyncConnection[Any]
-
-MAX_LANE_CHUNKS = 64
-"""Chunks of a lane that are loaded from the ledger at once."""
-SWEEP_SECONDS = 2.0
-"""Interval between looks for chunks that other processes submitted or lost."""
-ERROR_PAUSE_SECONDS = 1.0
-MAX_TURN_DELAY_SECONDS = 0.05
-"""Most that a process delays its try for a turn; also at most half of the interval between turns."""
-WARNING_INTERVAL_SECONDS = 60.0
-
-_RETRY_LANE = "retry"
+def _due_send(row: Row, lane: str) -> DueChunk:
+    policy = _policy(row["policy"])
+    return DueChunk(due_time(row), row["chunk_id"], lane, policy.concurrency, policy.rate)
 
 
 class Steps(Protocol):

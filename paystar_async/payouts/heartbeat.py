@@ -1,6 +1,6 @@
 """Extend concurrency slots of chunks that are being sent: slots of a killed sender expire within seconds."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from attrs import define, field
@@ -22,12 +22,12 @@ class SlotHeartbeat:
     Attributes:
         ledger: the ledger that holds the slots.
         clock: the clock to sleep on.
-        background: returns the background tasks that run the heartbeat.
+        background: the background tasks that run the heartbeat.
     """
 
     ledger: LedgerDatabase
     clock: Clock
-    background: Callable[[], BackgroundTasks]
+    background: BackgroundTasks
     _sending: set[str] = field(factory=set[str])
     _task: BackgroundTask[None] | None = None
     _wake: WakeEvent = field(init=False)
@@ -40,7 +40,7 @@ class SlotHeartbeat:
         """Keep a chunk's slot during a ``with`` block."""
         self._sending.add(chunk_id)
         if self._task is None or self._task.done:
-            self._task = self.background().start(self._run)
+            self._task = self.background.start(self._run)
         try:
             yield
         finally:

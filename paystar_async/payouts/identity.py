@@ -72,17 +72,16 @@ class LedgerIdentity:
             StorageError: the ledger is not the one that was opened before.
         """
         self.check()
-        if self._identity is None:
-            rows = await database.fetch(_SELECT_IDENTITY)
-            if not rows:
-                await database.execute(_INSERT_IDENTITY, {"identity": secrets.token_hex(16)})
-                rows = await database.fetch(_SELECT_IDENTITY)
-            self.origin = await self._read_origin(database, now)
-            self._identity = rows[0]["value"]
-            return
         rows = await database.fetch(_SELECT_IDENTITY)
-        if not rows or rows[0]["value"] != self._identity:
-            self.refuse("the payout ledger was replaced by another one while it was in use")
+        if self._identity is not None:
+            if not rows or rows[0]["value"] != self._identity:
+                self.refuse("the payout ledger was replaced by another one while it was in use")
+            return
+        if not rows:
+            await database.execute(_INSERT_IDENTITY, {"identity": secrets.token_hex(16)})
+            rows = await database.fetch(_SELECT_IDENTITY)
+        self.origin = await self._read_origin(database, now)
+        self._identity = rows[0]["value"]
 
     async def _read_origin(self, database: Database, now: float) -> str | None:
         """Return the ledger's origin, and record when the ledger was first opened there."""
@@ -108,6 +107,11 @@ class LedgerIdentity:
     def is_newly_restored(self, now: float) -> bool:
         """Return True if transfers submitted now may have been paid before the ledger was restored."""
         return now < self.restored_at + RESTORED_SECONDS
+
+    @property
+    def origin_sql(self) -> str:
+        """Return the SQL expression that ``check_origin`` compares; a text on servers that do not report an origin."""
+        return ":origin" if self.origin else "''"
 
     @property
     def is_known(self) -> bool:

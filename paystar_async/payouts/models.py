@@ -298,6 +298,9 @@ class AccountHold:
         return self.paused or self.suspended_reason is not None or self.insufficient_funds_reason is not None
 
 
+BANK_FAILED = "the bank reports that it failed"
+"""The reason of a failed transfer for which the bank names none."""
+
 _PENDING_REASONS: Mapping[TransferState, str] = {
     TransferState.PLANNED: "not sent yet",
     TransferState.SENDING: "being sent",
@@ -322,7 +325,7 @@ def outcome(record: TransferRecord) -> Outcome:
         case TransferState.FAILED | TransferState.REVERSED:
             return Failed(
                 track_id=record.track_id,
-                reason=record.reason or "the bank reports that it failed",
+                reason=record.reason or BANK_FAILED,
                 reversed=record.state is TransferState.REVERSED,
             )
         case TransferState.UNKNOWN | TransferState.NOT_ACCEPTED | TransferState.NEEDS_REVIEW:

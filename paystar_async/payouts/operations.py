@@ -13,7 +13,7 @@ from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.values.bank_accounts import AccountNumber
 from paystar_async.values.field_type import FieldType, find_field_type, short_repr
 from paystar_async.values.masking import describe_value
-from paystar_async.values.numbers import integer
+from paystar_async.values.numbers import LIMIT
 from paystar_async.values.text import TrackId, text
 
 WAKE_PAGE_SIZE = 1000
@@ -22,7 +22,6 @@ _ACCOUNT_NUMBER = cast("FieldType", find_field_type(AccountNumber))
 _TRACK_ID = cast("FieldType", find_field_type(TrackId))
 _REF_CODE = text("bank reference", max_length=255, example="14050101123456")
 _NOTE = text("note", min_length=0, max_length=1000, example="seen in the statement of 1405/01/01", mask=describe_value)
-LIMIT = integer("limit", minimum=1, example=100)
 
 
 class PayoutOperations:
@@ -206,7 +205,7 @@ class PayoutOperations:
             InvalidValue: there is no such transfer, or ``track_id`` is not a valid id.
             StorageError: the ledger cannot be read.
         """
-        return await self._find_record(track_id, product, None)
+        return await self._find_record(track_id, product)
 
     async def history(self, *, track_id: str, product: ProductName | None = None) -> Sequence[EventRecord]:
         """Return all state changes of a transfer, in order.
@@ -219,12 +218,13 @@ class PayoutOperations:
             InvalidValue: there is no such transfer, or ``track_id`` is not a valid id.
             StorageError: the ledger cannot be read.
         """
-        record = await self._find_record(track_id, product, None)
+        record = await self._find_record(track_id, product)
         return await queries.events(self._runtime().ledger, record.product, record.account, track_id)
 
     async def _find_record(
-        self, track_id: str, product: ProductName | None, state: TransferState | None
+        self, track_id: str, product: ProductName | None, state: TransferState | None = None
     ) -> TransferRecord:
+        """Return a transfer's record; of those of two products with this track_id, the one in ``state``."""
         track_id = _TRACK_ID.convert(track_id, "track_id")
         if product not in (None, "bank", "wallet"):
             raise InvalidValue("product", expected='"bank" or "wallet"', got=short_repr(product))

@@ -36,8 +36,11 @@ class PayoutRuntime:
         worker: processes chunks.
         clock: the clock.
         supports_before_send: returns True if the engine calls back right before the first byte.
+        background: the background tasks of the event loop.
+        dispatcher: the dispatcher; None until ``start``.
         progress_event: set after each step of this process.
         turns: sends chunks that wait for their turn, within jobs of a queue.
+        closed: whether the client was closed.
     """
 
     ledger: LedgerDatabase
@@ -84,20 +87,17 @@ class PayoutRuntime:
         if credentials.wallet is not None:
             channels["wallet"] = WalletChannel(deliver, credentials.wallet.hashid)
         ledger = LedgerDatabase(database, crypto=crypto, clock=clock)
-        # A short timeout also shortens the time until a crashed process's chunks are checked.
-        limits = {
-            "send_deadline": min(SEND_DEADLINE_SECONDS, timeout),
-            "lease_margin": min(LEASE_MARGIN_SECONDS, timeout),
-        }
         worker = ChunkWorker(
             ledger,
             channels.values(),
             clock,
-            lambda: background,
+            background,
             supports_before_send,
             notify,
             timeout=timeout,
-            **limits,
+            # A short timeout also shortens the time until a crashed process's chunks are checked.
+            send_deadline=min(SEND_DEADLINE_SECONDS, timeout),
+            lease_margin=min(LEASE_MARGIN_SECONDS, timeout),
         )
         return cls(ledger, channels, worker, clock, supports_before_send, background)
 

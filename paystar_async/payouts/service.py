@@ -13,12 +13,13 @@ from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy
-from paystar_async.payouts.operations import LIMIT, WAKE_PAGE_SIZE, PayoutOperations
+from paystar_async.payouts.operations import WAKE_PAGE_SIZE, PayoutOperations
 from paystar_async.payouts.reconcile import Reconciliation, reconcile
 from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.payouts.turns import TurnJobs
 from paystar_async.payouts.validation import Plan, Source
 from paystar_async.values.field_type import short_repr
+from paystar_async.values.numbers import LIMIT
 
 if TYPE_CHECKING:
     import psycopg
@@ -86,7 +87,7 @@ class Payouts(PayoutOperations):
         Source: POST /bank-transfer/v2/settlement
         """
         runtime = self._runtime()
-        _checked_id("batch_id", batch_id)
+        _check_id("batch_id", batch_id)
         runtime.check()
         async with aclosing(validation.validated_transfers(transfers, planned=planned, sheet=sheet)) as values:
             first = await anext(values)
@@ -121,7 +122,7 @@ class Payouts(PayoutOperations):
             InvalidValue: there is no such batch, or ``batch_id`` is not a valid id.
             StorageError: the ledger cannot be read.
         """
-        _checked_id("batch_id", batch_id)
+        _check_id("batch_id", batch_id)
         runtime = self._runtime()
         record = await queries.find_batch(runtime.ledger, batch_id)
         if record is None:
@@ -173,7 +174,7 @@ class Payouts(PayoutOperations):
             ConfigurationError: the chunk's account is not configured here, or the engine lacks ``before_send`` support.
             StorageError: the ledger cannot be used; nothing was sent that is not on record. Call again.
         """
-        _checked_id("chunk_id", chunk_id)
+        _check_id("chunk_id", chunk_id)
         runtime = self._runtime()
         due = await runtime.worker.advance(chunk_id)
         runtime.progress_event.set()
@@ -196,7 +197,7 @@ class Payouts(PayoutOperations):
             ConfigurationError: the chunk's account is not configured here, or the engine lacks ``before_send`` support.
             StorageError: the ledger cannot be used; nothing was sent that is not on record. Call again.
         """
-        _checked_id("chunk_id", chunk_id)
+        _check_id("chunk_id", chunk_id)
         turns = self._runtime().turns
         await (turns.continue_lane if handed_on else turns.advance)(chunk_id, seconds, jobs)
 
@@ -207,7 +208,7 @@ async def _chain(first: AnyTransfer, remaining: AsyncIterator[AnyTransfer]) -> A
         yield transfer
 
 
-def _checked_id(name: str, value: object) -> None:
+def _check_id(name: str, value: object) -> None:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_ID_CHARACTERS or not value.isprintable():
         raise InvalidValue(
             name, expected=f"a text of 1 to {MAX_ID_CHARACTERS} printable characters", got=short_repr(value)

@@ -12,19 +12,17 @@ from paystar_async.errors import ConfigurationError, NotSent, StorageUnavailable
 from paystar_async.models.transfers import Settlement
 from paystar_async.payouts.channels import PayoutChannel
 from paystar_async.payouts.classify import Classification, Verdict, classify
-from paystar_async.payouts.decisions import ABSENT, Decision, decide_after_check, decide_after_send
+from paystar_async.payouts.decisions import ABSENT, Decision, TransitionCause, decide_after_check, decide_after_send
 from paystar_async.payouts.heartbeat import SlotHeartbeat
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.leases import (
     ChunkLease,
     ChunkSnapshot,
-    Lane,
     NotDue,
     acquire_check_lease,
     acquire_send_lease,
     expire_lease,
     find_lease,
-    lane_of_chunk,
     load_chunk,
 )
 from paystar_async.payouts.ledger.observations import apply_late_response
@@ -38,9 +36,12 @@ from paystar_async.runtime.tasks import BackgroundTasks
 
 CALL_SECONDS = 30.0
 SEND_DEADLINE_SECONDS = 5.0
+"""Seconds after its intent within which the first byte of a call may be written."""
 LEASE_MARGIN_SECONDS = 5.0
+"""Seconds that a lease outlasts its call."""
 MAX_RECORD_ATTEMPTS = 8
-_EVENTS: Mapping[str, EventName] = {
+"""Attempts to record the result of a call while the ledger is down."""
+_EVENTS: Mapping[TransitionCause, EventName] = {
     "suspended": "payouts_suspended",
     "funds": "payouts_insufficient_funds",
     "auth": "payouts_unauthorized",
@@ -77,7 +78,7 @@ class ChunkWorker:
         ledger: the ledger that holds the chunks.
         channels: the payout channels of the configured accounts.
         clock: the clock of deadlines and retries.
-        background: returns the background tasks that run the steps; cancelling a caller does not stop a step.
+        background: the background tasks that run the steps; cancelling a caller does not stop a step.
         supports_before_send: returns True if the engine calls back right before the first byte; otherwise nothing is
             sent.
         notify: receives one event when Paystar refuses all calls of an account, and one when money runs out.
@@ -91,7 +92,7 @@ class ChunkWorker:
         ledger: LedgerDatabase,
         channels: Iterable[PayoutChannel],
         clock: Clock,
-        background: Callable[[], BackgroundTasks],
+        background: BackgroundTasks,
         supports_before_send: Callable[[], bool],
         notify: OnEvent,
         *,
@@ -132,7 +133,7 @@ class ChunkWorker:
             raise ConfigurationError(
                 "payouts need an engine that calls back right before it sends", hint='use the default, engine="auto"'
             )
-        return await self._background().start(partial(self._step, chunk_id)).wait()
+        return await self._background.start(partial(self._step, chunk_id)).wait()
 
     async def due(self, limit: int = 100) -> Sequence[tuple[str, float]]:
         """Return chunks of the configured accounts, and when each is due in the ledger's time."""
@@ -141,11 +142,6 @@ class ChunkWorker:
     def close(self) -> None:
         """Stop extending concurrency slots, except those of calls in progress."""
         self._heartbeat.close()
-
-    async def lane_of(self, chunk_id: str) -> Lane | None:
-        """Return the deposit account a chunk is paid from, or None if the chunk does not exist."""
-        snapshot = await load_chunk(self._ledger, chunk_id)
-        return None if snapshot is None else lane_of_chunk(snapshot.chunk)
 
     async def _step(self, chunk_id: str) -> NotDue:
         snapshot = await load_chunk(self._ledger, chunk_id)
@@ -210,7 +206,7 @@ class ChunkWorker:
     ) -> float | None:
         decision = decide_after_send(lease.transfers, classifications, lease.policy, lease.chunk.checks)
         result, was_retried = await self._release_with_retries(lease, decision)
-        if result.suspended or decision.cause == "auth" or (was_retried and decision.close is not None):
+        if result.is_hold_new or decision.cause == "auth" or (was_retried and decision.hold is not None):
             self._report(lease, decision)
         if result.is_recorded:
             return result.due_at
@@ -237,7 +233,7 @@ class ChunkWorker:
             return check.due_at
         lease, decision = check
         result, _ = await self._release_with_retries(lease, decision)
-        if result.suspended:
+        if result.is_hold_new:
             self._report(lease, evolve(decision, cause="suspended"))
         if result.is_recorded:
             return result.due_at
@@ -245,7 +241,7 @@ class ChunkWorker:
 
     def _report(self, lease: ChunkLease, decision: Decision) -> None:
         name = _EVENTS[decision.cause]
-        reason = decision.close[1] if decision.close else (decision.chunk_transition or ("", ""))[1]
+        reason = decision.hold[1] if decision.hold else (decision.chunk_transition or ("", ""))[1]
         logger.error("%s: %s %s: %s", name, lease.chunk.product, lease.chunk.account, reason)
         realm = "application" if lease.chunk.product == "bank" else "wallet"
         self._notify(Event(name=name, realm=realm, account=lease.chunk.account, detail=reason))
@@ -276,7 +272,7 @@ class StatusChecker:
         classifications, failure = await self._check_transfers(lease, channel)
         decision = decide_after_check(lease.transfers, classifications, lease.policy, lease.at, lease.chunk.checks)
         if failure is not None and failure.verdict is Verdict.SUSPENDED:
-            decision = evolve(decision, close=("suspended_reason", failure.reason))
+            decision = evolve(decision, hold=("suspended_reason", failure.reason))
         return lease, decision
 
     async def _check_list(self, lease: ChunkLease, channel: PayoutChannel) -> dict[str, Classification]:

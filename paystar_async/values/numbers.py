@@ -170,3 +170,7 @@ def require_seconds(name: str, value: object) -> float:
     if isinstance(value, (int, float)) and value is not True and value > 0:
         return value
     raise InvalidValue(name, expected="a number of seconds above 0", got=number_repr(value))
+
+
+LIMIT = integer("limit", minimum=1, example=100)
+"""The field type of the number of records that a list of stored records has at most."""

@@ -26,11 +26,6 @@ def test_by_fact_judges_word(fact: str, expected: bool | None) -> None:
     assert by_fact("limit", {"kept"}, {"exceeded"})(observed(limit=fact)) is expected
 
 
-def test_by_fact_of_other_endpoint_says_nothing() -> None:
-    judge = by_fact("limit", {"kept"}, {"exceeded"}, endpoint="wallet.find")
-    assert judge(observed(limit="kept")) is None
-
-
 @pytest.mark.parametrize(
     ("verdicts", "expected"),
     [((None, None), None), ((None, True), True), ((True, False), False), ((False, None), False)],

@@ -25,9 +25,6 @@ from paystar_async.errors import (
     TrackIdConflict,
 )
 
-# Status → class and ``executed`` of a transfer that ended so. Callers branch on these names.
-
-
 EXAMPLES: list[PaystarError] = [
     PaystarError("a fault", executed="maybe", hint="check the status"),
     ConfigurationError("no account", hint="pass an account"),

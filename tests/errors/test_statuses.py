@@ -8,9 +8,6 @@ from paystar_async.errors import (
     status_class,
 )
 
-# Status → class and ``executed`` of a transfer that ended so. Callers branch on these names.
-
-
 STATUSES: dict[int | str, tuple[str, str]] = {
     0: ("ServerFault", "maybe"),
     2: ("ApplicationNotFound", "no"),

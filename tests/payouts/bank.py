@@ -166,7 +166,7 @@ class PayoutFixture:
             ledger,
             [self.channel],
             clock,
-            lambda: self.background,
+            self.background,
             lambda: self.supports_before_send,
             self.events.append,
             **timing,

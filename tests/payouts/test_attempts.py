@@ -220,7 +220,7 @@ async def test_resolve_concurrent_second_is_refused(
         return await transition(*args, **kwargs)
 
     monkeypatch.setattr(observations, "transition_transfers", overtaken)
-    with pytest.raises(InvalidValue, match="meanwhile"):
+    with pytest.raises(InvalidValue, match="decided since"):
         await observations.resolve(payout.ledger, "bank", "app-1", ID, "failed")
 
 

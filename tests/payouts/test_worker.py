@@ -20,6 +20,7 @@ from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts.channels import WalletChannel
 from paystar_async.payouts.ledger import observations, queries, updates
 from paystar_async.payouts.ledger.insert import insert_batch
+from paystar_async.payouts.ledger.leases import load_chunk
 from paystar_async.payouts.models import Policy
 from tests.payouts.backends import Backend
 from tests.payouts.bank import DEPOSIT, PayoutFixture, each, raising, responding, transfer, transfers, wallet_transfer
@@ -514,9 +515,9 @@ async def test_advance_no_funds_pauses_until_resume(backend: Backend, payout: Pa
     await insert_batch(payout.ledger, payout.channel, "b", each(respond_in_reverse), policy=Policy(chunk=1))
     payout.bank.script.append(raising(InsufficientBalance(9, "no money")))
     first, second, third, fourth = await payout.chunks()
-    record = await queries.chunk(payout.ledger, first)
-    assert record is not None
-    short = record.deposit
+    snapshot = await load_chunk(payout.ledger, first)
+    assert snapshot is not None
+    short = snapshot.chunk.deposit
     assert await payout.worker.advance(first) is None
     for chunk in (second, third, fourth):
         await payout.worker.advance(chunk)

@@ -32,8 +32,7 @@ from paystar_async.payouts.ledger.insert_statements import (
 from paystar_async.payouts.ledger.queries import SELECT_BATCH, batch_of, find_batch
 from paystar_async.payouts.ledger.session import LedgerDatabase, LedgerTransaction, split
 from paystar_async.payouts.models import BatchRecord, Policy
-from paystar_async.storage.database import Parameters, Row
-from paystar_async.storage.database import Value as Stored
+from paystar_async.storage.database import Parameters, Row, Value
 from paystar_async.values.field_type import short_repr
 from paystar_async.values.numbers import MAX_INT64
 
@@ -54,11 +53,17 @@ ABANDONED_SECONDS = 3600.0
 
 @frozen(kw_only=True)
 class BatchFingerprint:
-    """A fingerprint of the contents of a batch, in any order of its transfers."""
+    """A fingerprint of the contents of a batch, in any order of its transfers.
 
-    count: int = 0
-    amount: int = 0
-    digests: int = 0
+    Attributes:
+        count: the number of transfers.
+        amount: the sum of the transfers, in Rial.
+        digests: the sum of the transfers' digests, modulo 2**256.
+    """
+
+    count: int
+    amount: int
+    digests: int
 
     def text(self) -> str:
         """Return the fingerprint in hexadecimal digits."""
@@ -76,8 +81,8 @@ class BatchWriter:
     Args:
         ledger: the ledger.
         channel: the channel and account of the transfers.
-        batch_id: the name of the batch.
-        policy: how the batch is paid out.
+        batch_id: the batch's id.
+        policy: the policy by which the batch is paid.
         connection: the caller's own transaction, or None.
     """
 
@@ -87,7 +92,7 @@ class BatchWriter:
     policy: Policy
     connection: "Connection | None"
     _plan: str = field(factory=lambda: secrets.token_hex(8), init=False)
-    _rows: list[dict[str, Stored]] = field(factory=lambda: list[dict[str, Stored]](), init=False)
+    _rows: list[dict[str, Value]] = field(factory=lambda: list[dict[str, Value]](), init=False)
     _chunks: int = field(default=0, init=False)
     _open_chunks: dict[str, tuple[str, int]] = field(factory=lambda: dict[str, tuple[str, int]](), init=False)
     _staged: int = field(default=0, init=False)
@@ -167,8 +172,8 @@ class BatchWriter:
         self._staged += len(self._rows)
         self._rows.clear()
 
-    async def _raise_repeated(self, transaction: LedgerTransaction, rows: Sequence[Mapping[str, Stored]]) -> None:
-        params: dict[str, Stored] = {"plan": self._plan, "first": rows[0]["position"], "last": rows[-1]["position"]}
+    async def _raise_repeated(self, transaction: LedgerTransaction, rows: Sequence[Mapping[str, Value]]) -> None:
+        params: dict[str, Value] = {"plan": self._plan, "first": rows[0]["position"], "last": rows[-1]["position"]}
         staged = {row["position"] for row in await transaction.fetch(SELECT_STAGED_POSITIONS, params)}
         repeated = next(row for row in rows if row["position"] not in staged)
         first = await transaction.fetch(SELECT_STAGED_POSITION, {"plan": self._plan, "track_id": repeated["track_id"]})
@@ -200,6 +205,7 @@ class BatchWriter:
         return recorded
 
     def _check_same(self, recorded: BatchRecord, contents: BatchFingerprint, rows: Sequence[Row]) -> None:
+        """Raise InvalidValue if the batch on record has other contents."""
         account = (self.channel.name, self.channel.account)
         if account != (recorded.product, recorded.account):
             difference = f"one of the {recorded.product} account {recorded.account}"
@@ -242,14 +248,13 @@ class BatchWriter:
 
     async def _move(self, transaction: LedgerTransaction, contents: BatchFingerprint) -> BatchRecord:
         identity = self.ledger.identity
-        sql = COUNT_STAGED.format(origin=":origin" if identity.origin else "''")
-        [staging] = await transaction.fetch(sql, {"plan": self._plan})
+        [staging] = await transaction.fetch(COUNT_STAGED.format(origin=identity.origin_sql), {"plan": self._plan})
         identity.check_origin(staging["origin"])
         if staging["count"] != contents.count:
             raise StorageError(
                 "the insert took too long, and its first rows were deleted as abandoned", hint="submit it again"
             )
-        params: dict[str, Stored] = {
+        params: dict[str, Value] = {
             "plan": self._plan,
             "batch_id": self.batch_id,
             "product": self.channel.name,
@@ -257,7 +262,7 @@ class BatchWriter:
             "at": staging["at"],
             "runner": None if self._is_looked_up(staging["at"]) else identity.runner,
         }
-        batch: dict[str, Stored] = {
+        batch: dict[str, Value] = {
             "count": contents.count,
             "total": contents.amount,
             "content": contents.text(),
@@ -292,8 +297,7 @@ class BatchWriter:
 
     def _is_looked_up(self, now: float) -> bool:
         """Return True if the batch is looked up at the bank before it is sent, also by the process that submits it."""
-        is_restored = self.ledger.identity.is_newly_restored(now)
-        return self.policy.look_before_send == "always" or is_restored
+        return self.policy.look_before_send == "always" or self.ledger.identity.is_newly_restored(now)
 
     async def _inserted_elsewhere(self, transaction: LedgerTransaction, contents: BatchFingerprint) -> BatchRecord:
         """Return the batch that another process has inserted."""
@@ -330,9 +334,9 @@ async def insert_batch(
     Args:
         ledger: the ledger.
         channel: the channel and account of the transfers.
-        batch_id: the name of the batch; the same name with the same contents returns the batch on record.
+        batch_id: the batch's id; the same id with the same contents returns the batch on record.
         transfers: the transfers; read once, a thousand at a time.
-        policy: how the batch is paid out; None: the policy on record, or the default.
+        policy: the policy by which the batch is paid; None: the policy on record, or the default.
         connection: a psycopg connection with an open transaction, of which the batch becomes a part.
 
     Returns:
@@ -350,7 +354,7 @@ async def insert_batch(
     if policy is None or policy == record.policy:
         return record
     async with ledger.transaction(connection) as transaction:
-        params: dict[str, Stored] = {"policy": policy.to_json(), "batch_id": batch_id}
+        params: dict[str, Value] = {"policy": policy.to_json(), "batch_id": batch_id}
         await transaction.execute(UPDATE_POLICY, params)
     return evolve(record, policy=policy)
 

@@ -32,8 +32,7 @@ from paystar_async.payouts.ledger.queries import chunk_of
 from paystar_async.payouts.ledger.session import LedgerDatabase, LedgerTransaction
 from paystar_async.payouts.ledger.updates import StoredTransfer, stored_transfer_of, transition_chunk
 from paystar_async.payouts.models import ChunkPhase, ChunkRecord, Policy, ProductName, TransferState
-from paystar_async.storage.database import Row
-from paystar_async.storage.database import Value as Stored
+from paystar_async.storage.database import Row, Value
 from paystar_async.storage.record_types import require_types
 
 SLOT_SECONDS = 8.0
@@ -134,7 +133,7 @@ async def acquire_send_lease(
     lane = lane_of_chunk(chunk)
     if snapshot.waits_for_turn:  # without the lock, which the sender whose turn it is needs
         return NotDue(due_at=snapshot.next_send_at, waits_for=lane)
-    params: dict[str, Stored] = {
+    params: dict[str, Value] = {
         "chunk_id": chunk.chunk_id,
         "version": chunk.version,
         "product": chunk.product,
@@ -151,7 +150,7 @@ async def acquire_send_lease(
 
     async def acquire(transaction: LedgerTransaction) -> ChunkLease | NotDue:
         nonlocal version
-        holds = await transaction.fetch(LOCK_ACCOUNT.format(origin=":origin" if identity.origin else "''"), params)
+        holds = await transaction.fetch(LOCK_ACCOUNT.format(origin=identity.origin_sql), params)
         if not holds:
             identity.refuse(OLDER)
         [hold] = holds
@@ -202,29 +201,23 @@ def next_send_time(turn: float, at: float, rate: float) -> float:
 
 async def mark_looked_up(ledger: LedgerDatabase, snapshot: ChunkSnapshot) -> None:
     """Record that this process has looked a chunk up at the bank, so that it may be sent."""
-    params: dict[str, Stored] = {
-        "chunk_id": snapshot.chunk.chunk_id,
-        "version": snapshot.chunk.version,
-        "runner": ledger.identity.runner,
-    }
+    chunk, runner = snapshot.chunk, ledger.identity.runner
     async with ledger.transaction() as transaction:
-        await transaction.execute(SET_RUNNER, params)
+        await transaction.execute(SET_RUNNER, {"chunk_id": chunk.chunk_id, "version": chunk.version, "runner": runner})
 
 
 async def postpone(ledger: LedgerDatabase, snapshot: ChunkSnapshot, pause: float) -> None:
     """Postpone the send of a chunk by ``pause`` seconds."""
-    params: dict[str, Stored] = {
-        "chunk_id": snapshot.chunk.chunk_id,
-        "version": snapshot.chunk.version,
-        "pause": pause,
-    }
+    chunk = snapshot.chunk
     async with ledger.transaction() as transaction:
-        await transaction.execute(POSTPONE_CHUNK, params)
+        await transaction.execute(
+            POSTPONE_CHUNK, {"chunk_id": chunk.chunk_id, "version": chunk.version, "pause": pause}
+        )
 
 
 async def extend_slots(ledger: LedgerDatabase, chunk_ids: Collection[str]) -> None:
     """Extend the places of chunks that this process is sending."""
-    ids: dict[str, Stored] = {f"id{number}": chunk_id for number, chunk_id in enumerate(chunk_ids)}
+    ids: dict[str, Value] = {f"id{number}": chunk_id for number, chunk_id in enumerate(chunk_ids)}
     sql = EXTEND_SLOTS.format(chunk_ids=", ".join(f":{name}" for name in ids))
     async with ledger.transaction() as transaction:
         await transaction.execute(sql, ids | {"slot": SLOT_SECONDS, "runner": ledger.identity.runner})
@@ -232,7 +225,7 @@ async def extend_slots(ledger: LedgerDatabase, chunk_ids: Collection[str]) -> No
 
 async def find_lease(ledger: LedgerDatabase, snapshot: ChunkSnapshot, owner: str) -> ChunkLease | None:
     """Return the send lease of this owner if its commit was stored after all, or None."""
-    params: dict[str, Stored] = {"chunk_id": snapshot.chunk.chunk_id, "lease_owner": owner}
+    params: dict[str, Value] = {"chunk_id": snapshot.chunk.chunk_id, "lease_owner": owner}
     async with ledger.transaction() as transaction:
         rows = await transaction.fetch(SELECT_LEASE, params)
         if not rows:
@@ -249,7 +242,7 @@ async def expire_lease(ledger: LedgerDatabase, snapshot: ChunkSnapshot) -> float
     The result of what it may have sent is unknown.
     """
     chunk_id, at = snapshot.chunk.chunk_id, snapshot.at
-    params: dict[str, Stored] = {"chunk_id": chunk_id, "version": snapshot.chunk.version, "at": at}
+    params: dict[str, Value] = {"chunk_id": chunk_id, "version": snapshot.chunk.version, "at": at}
 
     async def expire(transaction: LedgerTransaction) -> float | None:
         if not await transaction.fetch(EXPIRE_LEASE, params):
@@ -273,7 +266,7 @@ async def acquire_check_lease(
 ) -> ChunkLease | NotDue:
     """Lease a chunk to check its status, unless another process holds it."""
     chunk = snapshot.chunk
-    params: dict[str, Stored] = {
+    params: dict[str, Value] = {
         "chunk_id": chunk.chunk_id,
         "version": chunk.version,
         "lease_owner": owner,
@@ -305,12 +298,12 @@ async def schedule_remaining(transaction: LedgerTransaction, chunk_id: str, at: 
     else:
         phase = "none"
     due_at = None if phase == "none" else at
-    params: dict[str, Stored] = {"chunk_id": chunk_id, "phase": phase, "due_at": due_at, "checks": 0}
+    params: dict[str, Value] = {"chunk_id": chunk_id, "phase": phase, "due_at": due_at, "checks": 0}
     await transaction.execute(SCHEDULE_CHUNK, params)
     return due_at
 
 
-async def _reload(ledger: LedgerDatabase, transaction: LedgerTransaction, params: dict[str, Stored]) -> ChunkSnapshot:
+async def _reload(ledger: LedgerDatabase, transaction: LedgerTransaction, params: dict[str, Value]) -> ChunkSnapshot:
     """Return a chunk as it is now; raise StorageError if it is missing, since no chunk is ever removed."""
     rows = await transaction.fetch(SELECT_CHUNK, params)
     if not rows:
@@ -318,7 +311,7 @@ async def _reload(ledger: LedgerDatabase, transaction: LedgerTransaction, params
     return _snapshot(rows[0])
 
 
-async def _explain_denied(ledger: LedgerDatabase, transaction: LedgerTransaction, params: dict[str, Stored]) -> NotDue:
+async def _explain_denied(ledger: LedgerDatabase, transaction: LedgerTransaction, params: dict[str, Value]) -> NotDue:
     """Return why a send lease was denied."""
     snapshot = await _reload(ledger, transaction, params)
     chunk = snapshot.chunk

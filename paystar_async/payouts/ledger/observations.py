@@ -11,6 +11,7 @@ from paystar_async.payouts.channels import PayoutChannel
 from paystar_async.payouts.classify import Classification, Verdict, classify, merge_entries, sort_recorded_first
 from paystar_async.payouts.decisions import (
     STATES,
+    TWO_HASHIDS,
     TransitionCause,
     bank_transition,
     failure_covers_all_attempts,
@@ -25,11 +26,16 @@ from paystar_async.payouts.ledger.updates import (
     stored_transfer_of,
     transition_transfers,
 )
-from paystar_async.payouts.models import AWAITING_BANK, ProductName, TransferRecord, TransferState
-from paystar_async.storage.database import Value as Stored
+from paystar_async.payouts.models import AWAITING_BANK, BANK_FAILED, ProductName, TransferRecord, TransferState
+from paystar_async.storage.database import Value
 from paystar_async.values.field_type import short_repr
 
 Resolution = Literal["success", "failed", "resend"]
+_RESOLUTIONS: Mapping[Resolution, TransferState] = {
+    "success": TransferState.SUCCESS,
+    "failed": TransferState.FAILED,
+    "resend": TransferState.PLANNED,
+}
 
 _CARD_MASKED = "the card number it went to is not on record any more"
 _NOW = "SELECT CAST(:now AS DOUBLE PRECISION) AS at"
@@ -82,21 +88,18 @@ async def apply_late_response(
             if state is TransferState.FAILED:
                 # As for a response in time, a status check comes before it is final.
                 if record.attempt == attempts[record.track_id]:
-                    await transaction.execute(_MARK_FAILED, _failure_params(record, observed.reason))
+                    params: dict[str, Value] = {
+                        "product": record.product,
+                        "account": record.account,
+                        "track_id": record.track_id,
+                        "version": record.version,
+                        "reason": observed.reason or BANK_FAILED,
+                    }
+                    await transaction.execute(_MARK_FAILED, params)
                 continue
             if state is TransferState.PENDING and record.state is TransferState.FAILED:
                 continue  # the response is older: the bank has decided since
             await _apply(transaction, transfer, observed, "late")
-
-
-def _failure_params(record: TransferRecord, reason: str) -> dict[str, Stored]:
-    return {
-        "product": record.product,
-        "account": record.account,
-        "track_id": record.track_id,
-        "version": record.version,
-        "reason": reason or "the bank says it failed",
-    }
 
 
 async def resolve(
@@ -114,11 +117,7 @@ async def resolve(
     Raises:
         InvalidValue: the transfer is not on record, or does not need review.
     """
-    after = {"success": TransferState.SUCCESS, "failed": TransferState.FAILED, "resend": TransferState.PLANNED}.get(
-        verdict
-    )
-    if after is None:
-        raise InvalidValue("verdict", expected="success, failed or resend", got=short_repr(verdict))
+    after = _RESOLUTIONS[verdict]
     async with ledger.transaction() as transaction:
         rows = await transaction.fetch(*select_transfers(STORED_TRANSFER_COLUMNS, product, account, [track_id]))
         if not rows:
@@ -133,9 +132,7 @@ async def resolve(
         at = (await transaction.fetch(_NOW))[0]["at"]
         change = Transition(record=record, after=after, reason=note, ref_code=ref_code)
         if not await transition_transfers(transaction, product, account, [change], at=at, cause="resolve"):
-            raise InvalidValue(
-                "track_id", expected="a transfer that needs review", got="one that was decided meanwhile"
-            )
+            raise InvalidValue("track_id", expected="a transfer that needs review", got="one that was decided since")
         if after is TransferState.PLANNED:
             await split_chunk(transaction, record.chunk_id, at)
         return transfer_of(
@@ -174,7 +171,7 @@ async def _apply(
     if not await transition_transfers(transaction, record.product, record.account, [change], at=at, cause=cause):
         return []
     if change.after in AWAITING_BANK:
-        params: dict[str, Stored] = {"chunk_id": record.chunk_id, "at": at}
+        params: dict[str, Value] = {"chunk_id": record.chunk_id, "at": at}
         await transaction.execute(_CHECK_AGAIN, params)
     return [evolve(record, state=change.after, version=record.version + 1, reason=change.reason, changed_at=at)]
 
@@ -204,7 +201,7 @@ def transition_for(transfer: StoredTransfer, observed: Classification) -> Transi
         return None  # another attempt may have been paid: a status check or manual review decides
     if record.state in _NAMED and is_different_payment(record.hashid, entry):
         # An entry of another attempt proves nothing about this one.
-        change = Transition(record=record, after=TransferState.NEEDS_REVIEW, reason="the bank has it under two names")
+        change = Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=TWO_HASHIDS)
         return change if after is not TransferState.FAILED and change.is_allowed else None
     if record.state is TransferState.SUCCESS and after is TransferState.FAILED:
         return bank_transition(record, TransferState.REVERSED, observed)
@@ -215,7 +212,7 @@ def transition_for(transfer: StoredTransfer, observed: Classification) -> Transi
     ):
         return None  # the list may lag behind an earlier response of the same transfer
     if record.state is TransferState.FAILED:
-        why = f"it was said to have failed, and now: {after}"
-        return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=why)
+        reason = f"the bank reported that it failed, and now reports: {after}"
+        return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=reason)
     change = bank_transition(record, after, observed)
     return change if change.is_allowed else None

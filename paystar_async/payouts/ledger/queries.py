@@ -27,7 +27,6 @@ CHUNK_COLUMNS = (
     "chunk_id, batch_id, product, account, deposit, phase, due_at, lease_owner, lease_expires_at, version, attempt,"
     " checks, runner"
 )
-_CHUNK = f"SELECT {CHUNK_COLUMNS} FROM paystar_payout_chunks WHERE chunk_id = :chunk_id"  # noqa: S608
 _CHUNK_IDS = """
 SELECT chunk_id FROM paystar_payout_chunks WHERE batch_id = :batch_id AND chunk_id > :after
 ORDER BY chunk_id LIMIT :limit
@@ -159,12 +158,6 @@ async def events(ledger: LedgerDatabase, product: ProductName, account: str, tra
         )
         for row in rows
     ]
-
-
-async def chunk(ledger: LedgerDatabase, chunk_id: str) -> ChunkRecord | None:
-    """Return a chunk, or None."""
-    rows = await ledger.fetch(_CHUNK, {"chunk_id": chunk_id})
-    return chunk_of(rows[0]) if rows else None
 
 
 async def chunk_ids(

@@ -15,7 +15,7 @@ from paystar_async.payouts.ledger.updates import (
     transition_transfers,
 )
 from paystar_async.payouts.models import ChunkRecord, TransferState
-from paystar_async.storage.database import Value as Stored
+from paystar_async.storage.database import Value
 
 
 @frozen(kw_only=True)
@@ -25,50 +25,36 @@ class ReleaseResult:
     Attributes:
         is_recorded: True if the lease was still held; False: nothing was changed of its transfers.
         due_at: when the chunk is due next.
-        suspended: True if a hold was set that had not been set before.
+        is_hold_new: True if a hold was set that had not been set before.
     """
 
     is_recorded: bool
     due_at: float | None
-    suspended: bool
+    is_hold_new: bool
 
 
 async def release(ledger: LedgerDatabase, lease: ChunkLease, decision: Decision) -> ReleaseResult:
     """Write a decision and end its lease; write nothing of its transfers if the lease is no longer held."""
     chunk = lease.chunk
-    params: dict[str, Stored] = {"chunk_id": chunk.chunk_id, "lease_owner": lease.owner}
+    params: dict[str, Value] = {"chunk_id": chunk.chunk_id, "lease_owner": lease.owner}
 
     async def write(transaction: LedgerTransaction) -> ReleaseResult:
         # The hold first, as in ``acquire_send_lease``: two transactions that wait for each other would both fail.
-        suspended = await _set_hold(transaction, chunk, decision)
+        is_hold_new = decision.hold is not None and await set_hold(transaction, chunk, *decision.hold)
         rows = await transaction.fetch(RELEASE_LEASE, params)
         if not rows:
-            return ReleaseResult(is_recorded=False, due_at=None, suspended=suspended)
+            return ReleaseResult(is_recorded=False, due_at=None, is_hold_new=is_hold_new)
         at = rows[0]["at"]
         is_current = await _write(transaction, lease, await _with_funds(transaction, chunk, decision), at)
         if is_current and decision.phase != "none":
             due_at = None if decision.pause is None else at + decision.pause
-            schedule: dict[str, Stored] = {"phase": decision.phase, "due_at": due_at, "checks": decision.checks}
+            schedule: dict[str, Value] = {"phase": decision.phase, "due_at": due_at, "checks": decision.checks}
             await transaction.execute(SCHEDULE_CHUNK, params | schedule)
         else:  # the decision does not know of a late response, or the bank's list, that came in between
             due_at = await schedule_remaining(transaction, chunk.chunk_id, at)
-        return ReleaseResult(is_recorded=True, due_at=due_at, suspended=suspended)
+        return ReleaseResult(is_recorded=True, due_at=due_at, is_hold_new=is_hold_new)
 
     return await ledger.run_transaction(write)
-
-
-async def _set_hold(transaction: LedgerTransaction, chunk: ChunkRecord, decision: Decision) -> bool:
-    """Set the hold a decision asks for; return True if it had not been set."""
-    if decision.close is None:
-        return False
-    kind, why = decision.close
-    hold: dict[str, Stored] = {
-        "product": chunk.product,
-        "account": chunk.account,
-        "deposit": "" if kind == "suspended_reason" else chunk.deposit,
-        "why": why,
-    }
-    return await set_hold(transaction, kind, hold)
 
 
 async def _write(transaction: LedgerTransaction, lease: ChunkLease, decision: Decision, at: float) -> bool:
@@ -76,7 +62,7 @@ async def _write(transaction: LedgerTransaction, lease: ChunkLease, decision: De
     chunk, cause = lease.chunk, decision.cause
     is_current = True
     if decision.chunk_transition is not None:
-        after, why = decision.chunk_transition
+        after, reason = decision.chunk_transition
         await transition_chunk(
             transaction,
             chunk.chunk_id,
@@ -84,7 +70,7 @@ async def _write(transaction: LedgerTransaction, lease: ChunkLease, decision: De
             after,
             at=at,
             cause=cause,
-            reason=why,
+            reason=reason,
             refusal=decision.refusal,
         )
     for step in decision.steps:
@@ -107,7 +93,7 @@ async def _write(transaction: LedgerTransaction, lease: ChunkLease, decision: De
 async def _with_funds(transaction: LedgerTransaction, chunk: ChunkRecord, decision: Decision) -> Decision:
     """Return the decision; if ``resume`` was called since, transfers that wait for money are planned instead."""
     is_waiting = any(change.after is TransferState.PAUSED_FUNDS for step in decision.steps for change in step)
-    account: dict[str, Stored] = {"product": chunk.product, "account": chunk.account, "deposit": chunk.deposit}
+    account: dict[str, Value] = {"product": chunk.product, "account": chunk.account, "deposit": chunk.deposit}
     if not is_waiting or await transaction.fetch(LOCK_NO_FUNDS_HOLD, account):
         return decision
     steps = [

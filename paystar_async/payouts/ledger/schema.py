@@ -21,7 +21,7 @@ SCHEMA = (
         created_at DOUBLE PRECISION NOT NULL
     )
     """,
-    # `runner`: the opening of the ledger that submitted the chunk, or has looked it up at the bank since.
+    # `runner`: the ledger session that submitted the chunk, or has looked it up at the bank since.
     # `slot_until`: end of the chunk's place in its account's concurrency; extended while the sender lives.
     """
     CREATE TABLE paystar_payout_chunks (

@@ -23,9 +23,18 @@ from paystar_async.storage.encryption import Crypto
 from paystar_async.storage.record_types import parse_float, require_text, require_time
 from paystar_async.values.secret import Secret
 
-_FIND = "SELECT value FROM paystar_payout_settings WHERE name = 'clock'"
-_LATEST = "SELECT MAX(at) AS at FROM paystar_payout_events"
-_KEEP = """
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.AsyncConnection[Any]
+
+T = TypeVar("T")
+
+_BATCH_TABLES = ("paystar_payout_transfers", "paystar_payout_batch_items", "paystar_payout_chunks")
+_SEALED_FOR = "payout digest key"
+_SELECT_CLOCK = "SELECT value FROM paystar_payout_settings WHERE name = 'clock'"
+_SELECT_LATEST_EVENT = "SELECT MAX(at) AS at FROM paystar_payout_events"
+_UPSERT_CLOCK = """
 INSERT INTO paystar_payout_settings (name, value) VALUES ('clock', :value)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE paystar_payout_settings.value = :before
 """
@@ -46,27 +55,16 @@ async def clock_offset(database: Database, clock: Clock) -> float:
     if boot is None or (await database.fetch("SELECT CAST(:now AS DOUBLE PRECISION) AS at", {"now": 0.0}))[0]["at"]:
         return start
     while True:
-        rows = await database.fetch(_FIND)
+        rows = await database.fetch(_SELECT_CLOCK)
         before = require_text(rows[0]["value"], "clock of the payout ledger") if rows else ""
         known_boot, _, text = before.rpartition(" ")
         if known_boot == boot:
             return require_time(parse_float(text), "clock of the payout ledger")
         # Another boot, or another machine: only the wall clock knows the time between. Never go back.
-        latest = (await database.fetch(_LATEST))[0]["at"]
+        latest = (await database.fetch(_SELECT_LATEST_EVENT))[0]["at"]
         start = max(start, require_time(latest or 0.0, "time of an event") - clock.monotonic())
-        if await database.execute(_KEEP, {"value": f"{boot} {start!r}", "before": before}):
+        if await database.execute(_UPSERT_CLOCK, {"value": f"{boot} {start!r}", "before": before}):
             return start
-
-
-if TYPE_CHECKING:
-    import psycopg
-
-    Connection = psycopg.AsyncConnection[Any]
-
-T = TypeVar("T")
-
-_BATCH_TABLES = ("paystar_payout_transfers", "paystar_payout_batch_items", "paystar_payout_chunks")
-_SEALED_FOR = "payout digest key"
 
 
 class LedgerTransaction:

@@ -1,6 +1,7 @@
 """State transitions: each is a compare-and-set and an event in one transaction."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from attrs import field, frozen
 
@@ -18,8 +19,7 @@ from paystar_async.payouts.models import (
     TransferState,
     is_allowed_transition,
 )
-from paystar_async.storage.database import Row
-from paystar_async.storage.database import Value as Stored
+from paystar_async.storage.database import Row, Value
 from paystar_async.storage.record_types import require_types
 from paystar_async.values.secret import Secret
 
@@ -29,16 +29,12 @@ INSERT INTO paystar_payout_holds (product, account, deposit, version, paused, ne
 VALUES (:product, :account, :deposit, 1, 1, 0)
 ON CONFLICT (product, account, deposit) DO UPDATE SET paused = 1, version = paystar_payout_holds.version + 1
 """
-_SET_HOLD = {
-    "suspended_reason": """
-    UPDATE paystar_payout_holds SET suspended_reason = :why, version = version + 1
-    WHERE product = :product AND account = :account AND deposit = :deposit AND suspended_reason IS NULL
-    """,
-    "no_funds_reason": """
-    UPDATE paystar_payout_holds SET no_funds_reason = :why, version = version + 1
-    WHERE product = :product AND account = :account AND deposit = :deposit AND no_funds_reason IS NULL
-    """,
-}
+HoldReason = Literal["suspended_reason", "no_funds_reason"]
+"""A column of a hold: no call of the account is accepted, or the deposit account has no money."""
+_SET_HOLD = """
+UPDATE paystar_payout_holds SET {column} = :reason, version = version + 1
+WHERE product = :product AND account = :account AND deposit = :deposit AND {column} IS NULL
+"""
 _CLEAR_HOLDS = f"""
 UPDATE paystar_payout_holds SET paused = 0, suspended_reason = NULL, no_funds_reason = NULL, version = version + 1
 WHERE {_ACCOUNT}
@@ -61,14 +57,20 @@ async def pause(ledger: LedgerDatabase, product: ProductName, account: str, depo
         await transaction.execute(_SET_PAUSED, {"product": product, "account": account, "deposit": deposit})
 
 
-async def set_hold(transaction: LedgerTransaction, kind: str, params: dict[str, Stored]) -> bool:
-    """Set ``suspended_reason`` or ``no_funds_reason`` of an account; return True if it had not been set."""
-    return await transaction.execute(_SET_HOLD[kind], params) > 0
+async def set_hold(transaction: LedgerTransaction, chunk: ChunkRecord, column: HoldReason, reason: str) -> bool:
+    """Hold the chunk's account back, or its deposit account without money; return True if that is new."""
+    params: dict[str, Value] = {
+        "product": chunk.product,
+        "account": chunk.account,
+        "deposit": "" if column == "suspended_reason" else chunk.deposit,
+        "reason": reason,
+    }
+    return await transaction.execute(_SET_HOLD.format(column=column), params) > 0
 
 
 async def resume(ledger: LedgerDatabase, product: ProductName, account: str, deposit: str | None = None) -> int:
     """Remove the holds of a deposit account, or all; return how many transfers that lacked funds are planned again."""
-    params: dict[str, Stored] = {"product": product, "account": account, "deposit": deposit}
+    params: dict[str, Value] = {"product": product, "account": account, "deposit": deposit}
     async with ledger.transaction() as transaction:
         cleared = await transaction.fetch(_CLEAR_HOLDS, params)
         if not cleared:
@@ -253,7 +255,7 @@ async def transition_chunk(
     refusal: Refusal | None = None,
 ) -> int:
     """Change the state of a chunk's transfers from ``before`` to ``after``; return how many changed."""
-    params: dict[str, Stored] = {"chunk_id": chunk_id, "before": before, "after": after, "at": at}
+    params: dict[str, Value] = {"chunk_id": chunk_id, "before": before, "after": after, "at": at}
     changed = await transaction.execute(_UPDATE_CHUNK_TRANSFERS, params | {"reason": reason, "refusal": refusal})
     if changed:
         await transaction.execute(_INSERT_CHUNK_EVENTS, params | {"cause": cause})
@@ -272,7 +274,7 @@ async def transition_transfers(
     """Write transitions; return the track_ids of those whose record had not changed since it was read."""
     if not changes:
         return set()
-    rows: list[dict[str, Stored]] = [
+    rows: list[dict[str, Value]] = [
         {
             "track_id": change.record.track_id,
             "version": change.record.version,
@@ -285,11 +287,11 @@ async def transition_transfers(
         }
         for change in changes
     ]
-    account_params: dict[str, Stored] = {"product": product, "account": account, "at": at}
+    account_params: dict[str, Value] = {"product": product, "account": account, "at": at}
     query, parameters = transaction.values(_TRANSITION_COLUMNS, rows)
     updated = await transaction.fetch(_UPDATE_TRANSFERS.format(rows=query), {**parameters, **account_params})
     updated_ids = {row["track_id"] for row in updated}
-    events: list[dict[str, Stored]] = [
+    events: list[dict[str, Value]] = [
         {
             "track_id": change.record.track_id,
             "version": change.record.version + 1,
@@ -315,17 +317,17 @@ async def record_not_found(
 ) -> None:
     """Record how many times "not found" has counted, the last time at ``at``."""
     if counts:
-        rows: list[dict[str, Stored]] = [
+        rows: list[dict[str, Value]] = [
             {"track_id": record.track_id, "version": record.version, "times": times} for record, times in counts
         ]
         query, parameters = transaction.values("track_id TEXT, version BIGINT, times BIGINT", rows)
-        account_params: dict[str, Stored] = {"product": product, "account": account, "at": at}
+        account_params: dict[str, Value] = {"product": product, "account": account, "at": at}
         await transaction.execute(_UPDATE_NOT_FOUND.format(rows=query), {**parameters, **account_params})
 
 
 async def split_chunk(transaction: LedgerTransaction, chunk_id: str, at: float) -> None:
     """Move each transfer of a chunk that was planned again at ``at`` to its own chunk."""
-    params: dict[str, Stored] = {"chunk_id": chunk_id, "at": at}
+    params: dict[str, Value] = {"chunk_id": chunk_id, "at": at}
     await transaction.execute(_INSERT_SINGLE_CHUNKS, params)
     await transaction.execute(_MOVE_TO_SINGLE_CHUNKS, params)
 
@@ -340,7 +342,7 @@ async def regroup(
     due_at: float | None,
 ) -> None:
     """Move the transfers of a chunk that changed to ``state`` at ``at`` to one new chunk."""
-    params: dict[str, Stored] = {
+    params: dict[str, Value] = {
         "chunk_id": chunk.chunk_id,
         "group_id": f"{chunk.chunk_id}.r{chunk.version}",
         "state": state.value,

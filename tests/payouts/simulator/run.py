@@ -180,7 +180,7 @@ class Simulation:
         ledger = LedgerDatabase(SimDatabase(self.store, host), clock=host.clock)
         background = BackgroundTasks()
         self.references += [paystar, background]
-        worker = ChunkWorker(ledger, [channel], host.clock, lambda: background, lambda: True, lambda _: None)
+        worker = ChunkWorker(ledger, [channel], host.clock, background, lambda: True, lambda _: None)
         return DueQueue(ledger, [channel], worker), ledger, channel
 
     async def _advance_due(self, host: Host, due_queue: DueQueue) -> float:
