@@ -1,19 +1,20 @@
-"""Fixtures of real servers: one Redis and one PostgreSQL, started at first use and stopped after the last test."""
+"""Real databases: one Redis and one PostgreSQL, started at first use and stopped after the last test; SQLite files."""
 
 import importlib
 import importlib.util
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
 import uuid
 import warnings
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import psycopg
@@ -194,3 +195,22 @@ def postgres_schema(postgres_server: PostgresServer) -> Iterator[str]:
     """Create a schema for the test and yield its URL."""
     with postgres_server.schema() as url:
         yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return a file and a schema on a server in turn, as ``database=`` takes them; a missing server fails the test."""
+    if request.param == "sqlite":
+        return str(tmp_path / "paystar.db")
+    url: str = request.getfixturevalue("postgres_schema")
+    return url
+
+
+def execute_sql(location: str, statement: str) -> Sequence[Sequence[Any]]:
+    """Execute a statement on a database, outside of the package; return the rows."""
+    if location.startswith("postgresql://"):
+        with psycopg.connect(location, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+    with closing(sqlite3.connect(location)) as file, file:
+        return file.execute(statement).fetchall()

@@ -219,29 +219,21 @@ def decide_after_check(
     for transfer in transfers:
         record = transfer.record
         result = classifications.get(record.track_id)
-        transition = _transition_after_check(transfer, result) if result is not None else None
         count = _count_not_found(transfer, result, policy, at)
-        if result is not None and _is_other_attempt(transfer, result) and _is_conclusive(record, count, policy, at):
-            transition = _resolve_stale_failure(record, result, policy)
-        if transition is None and result is not None and _shows_no_execution(transfer, result, policy, at):
-            if transfer.refusal != "failed":
-                not_executed.append(transfer)
-                continue
-            transition = Transition(record=record, after=TransferState.FAILED, reason=record.reason)
+        has_counted = count != record.not_found_count
+        transition = None if result is None else _transition_after_check(transfer, result, count, policy, at)
         if transition is not None:
             transitions.append(transition)
+            if transition.after is TransferState.PENDING:
+                waits.append(_seconds_until_check(transfer, policy, at, 0, counted=has_counted))
+        elif result is not None and _shows_no_execution(transfer, result, policy, at):
+            not_executed.append(transfer)
         elif count >= REQUIRED_NOT_FOUNDS:
             not_found.append(record)
-        elif count != record.not_found_count:
-            counted[record.track_id] = count
-        if (transition is None and record not in not_found) or (
-            transition is not None and transition.after is TransferState.PENDING
-        ):
-            waits.append(
-                _seconds_until_check(
-                    transfer, policy, at, 0 if transition else checks + 1, counted=count != record.not_found_count
-                )
-            )
+        else:
+            if has_counted:
+                counted[record.track_id] = count
+            waits.append(_seconds_until_check(transfer, policy, at, checks + 1, counted=has_counted))
     resent = [record for record in not_found if policy.resend and record.attempt < MAX_ATTEMPTS]
     absent = not_found + [transfer.record for transfer in not_executed]
     not_accepted = [
@@ -283,25 +275,36 @@ def _replan(transfer: StoredTransfer) -> Transition:
     return Transition(record=not_accepted, after=after, reason=record.reason, is_proven=True)
 
 
-def _transition_after_check(transfer: StoredTransfer, result: Classification) -> Transition | None:
-    """Return the transition of a transfer from its status at the bank, or None if nothing changes."""
+def _transition_after_check(
+    transfer: StoredTransfer, result: Classification, count: int, policy: Policy, at: float
+) -> Transition | None:
+    """Return the transition of a transfer from its status at the bank, or None if that decides nothing yet.
+
+    Args:
+        transfer: the transfer.
+        result: its classification; ABSENT if the bank does not have it.
+        count: the new "not found" count.
+        policy: the policy of the batch.
+        at: when the check began, in the ledger's time.
+    """
     record = transfer.record
     if result.verdict is Verdict.CONTRADICTION:
         return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=result.reason)
-    if result.verdict is not Verdict.REPORTED or result.settlement is None:
+    if _is_other_attempt(transfer, result) and _is_conclusive(record, count, policy, at):
+        return _resolve_stale_failure(record, result, policy)
+    if transfer.refusal == "failed" and _shows_no_execution(transfer, result, policy, at):
+        return Transition(record=record, after=TransferState.FAILED, reason=record.reason)
+    if result.verdict is not Verdict.REPORTED or result.settlement is None or _is_other_attempt(transfer, result):
         return None
     after = STATES[result.settlement.status]
-    if after is record.state or _is_other_attempt(transfer, result):
+    if after is record.state:
         return None
     if record.state is TransferState.PENDING and is_different_payment(record.hashid, result.settlement):
         transition = Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=TWO_HASHIDS)
         return transition if after is not TransferState.FAILED else None
     transition = bank_transition(record, after, result)
-    return (
-        transition
-        if transition.reason or after is not TransferState.FAILED
-        else evolve(transition, reason=record.reason)
-    )
+    is_unexplained = after is TransferState.FAILED and not transition.reason
+    return evolve(transition, reason=record.reason) if is_unexplained else transition
 
 
 def _resolve_not_found(record: TransferRecord, *, resend: bool) -> Transition:

@@ -16,7 +16,6 @@ from paystar_async.errors import (
     InvalidInput,
     InvalidResponse,
     InvalidValue,
-    MissingExtra,
     NoResponse,
     NotSent,
     PaystarError,
@@ -24,23 +23,17 @@ from paystar_async.errors import (
     StorageError,
     TrackIdConflict,
 )
+from tests.errors.examples import NOT_TRANSIENT, TRANSIENT, error_id
 
 EXAMPLES: list[PaystarError] = [
-    PaystarError("a fault", executed="maybe", hint="check the status"),
-    ConfigurationError("no account", hint="pass an account"),
-    MissingExtra("Redis", "redis"),
-    InvalidValue("transfers[3].amount", expected="whole Rial", got="1.5", hint="pass an int"),
+    *TRANSIENT,
+    *NOT_TRANSIENT,
     NotSent("not connected"),
-    NoResponse("no response within 5 s"),
-    InvalidResponse("$.data.is_matched", "expected true or false", http_status=502, retry_after=3.0, executed="no"),
-    TrackIdConflict("track_id t is on record"),
-    StorageError("the database is locked"),
-    StatusError(99, "پیام", endpoint="transfers.settle", fields={"amount": ["too low"]}, http_status=400),
-    *(kind(status, "x", executed="maybe") for status, kind in BY_STATUS.items()),
+    InvalidResponse("$", "an HTML page", executed="no"),
+    InsufficientBalance(9, executed="maybe"),
 ]
 
-
-each = pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+each = pytest.mark.parametrize("error", EXAMPLES, ids=error_id)
 
 
 def attributes_of(error: PaystarError) -> dict[str, Any]:

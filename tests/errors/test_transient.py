@@ -2,38 +2,18 @@
 
 import pytest
 
-from paystar_async.errors import (
-    BY_STATUS,
-    ConfigurationError,
-    InvalidResponse,
-    InvalidValue,
-    NoResponse,
-    NotSent,
-    PaystarError,
-    StatusError,
-    StorageError,
-    TrackIdConflict,
-)
+from paystar_async.errors import BY_STATUS, NotSent, PaystarError, StatusError
 from paystar_async.errors.transient import is_transient
+from tests.errors.examples import NOT_TRANSIENT, TRANSIENT, error_id
 
 
-@pytest.mark.parametrize("error", [NotSent("x"), NoResponse("x"), InvalidResponse("$", "x")], ids=repr)
-def test_is_transient_missing_or_invalid_response_is_true(error: PaystarError) -> None:
+@pytest.mark.parametrize("error", [*TRANSIENT, NotSent("x")], ids=error_id)
+def test_is_transient_failed_service_or_response_is_true(error: PaystarError) -> None:
     assert is_transient(error)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        PaystarError("x"),
-        ConfigurationError("x"),
-        InvalidValue("amount", expected="whole Rial", got="1.5"),
-        TrackIdConflict("x"),
-        StorageError("x"),
-    ],
-    ids=repr,
-)
-def test_is_transient_error_of_this_program_is_false(error: PaystarError) -> None:
+@pytest.mark.parametrize("error", NOT_TRANSIENT, ids=error_id)
+def test_is_transient_refusal_or_own_error_is_false(error: PaystarError) -> None:
     assert not is_transient(error)
 
 

@@ -5,10 +5,13 @@ import sqlite3
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from paystar_async.keys.database import DatabaseKeyStore
 from paystar_async.keys.memory import MemoryKeyStore
@@ -17,7 +20,7 @@ from paystar_async.keys.store import KeyId, KeyRecord, KeyStore
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.encryption import Crypto
 from paystar_async.values.secret import Secret
-from tests.servers import PostgresServer, RedisServer
+from tests.servers import RedisServer, execute_sql
 
 OLD_KEY, NEW_KEY = Crypto.new_key(), Crypto.new_key()
 KEY = KeyId("application", "race")
@@ -159,24 +162,17 @@ class SqliteBackend(_ClosingBackend):
             for suffix in ("", "-wal", "-shm"):
                 Path(self.name + suffix).unlink(missing_ok=True)
             return
-        connection = sqlite3.connect(self.name)
-        with connection:
-            for statement in _LOSS_STATEMENTS[loss]:
-                connection.execute(statement)
-        connection.close()
+        for statement in _LOSS_STATEMENTS[loss]:
+            execute_sql(self.name, statement)
 
     def corrupt(self, key: KeyId, field: str, value: str | float | None) -> None:
-        connection = sqlite3.connect(self.name)
-        with connection:
+        with closing(sqlite3.connect(self.name)) as connection, connection:
             connection.execute(f"UPDATE paystar_keys SET {field} = ? WHERE account = ?", (value, key.account))
-        connection.close()
 
     def raw_record(self, key: KeyId) -> dict[str, object]:
-        connection = sqlite3.connect(self.name)
-        connection.row_factory = sqlite3.Row
-        row = connection.execute("SELECT * FROM paystar_keys WHERE account = ?", (key.account,)).fetchone()
-        connection.close()
-        return dict(row)
+        with closing(sqlite3.connect(self.name)) as connection:
+            connection.row_factory = sqlite3.Row
+            return dict(connection.execute("SELECT * FROM paystar_keys WHERE account = ?", (key.account,)).fetchone())
 
 
 class _ServerBackend(_ClosingBackend):
@@ -196,10 +192,9 @@ class PostgresBackend(_ServerBackend):
 
     losses: tuple[str, ...] = ("table emptied", "table dropped", "tables dropped", "schema recreated")
 
-    def __init__(self, server: PostgresServer, url: str) -> None:
+    def __init__(self, url: str) -> None:
         super().__init__()
-        self.name, self._server = url, server
-        self._schema = url.rpartition("%3D")[2]
+        self.name = url
 
     def store(self, crypto: Crypto | None = None) -> KeyStore:
         store = DatabaseKeyStore(self.name, crypto=crypto, clock=ManualClock())  # a clock that the store must not use
@@ -207,24 +202,20 @@ class PostgresBackend(_ServerBackend):
         return store
 
     def lose(self, loss: str) -> None:
-        recreate = (f"DROP SCHEMA {self._schema} CASCADE", f"CREATE SCHEMA {self._schema}")
-        with self._server.connect() as connection:
-            connection.execute(f"SET search_path = {self._schema}".encode())
-            for statement in recreate if loss == "schema recreated" else _LOSS_STATEMENTS[loss]:
-                connection.execute(statement.encode())
+        schema = self.name.rpartition("%3D")[2]
+        recreate = (f"DROP SCHEMA {schema} CASCADE", f"CREATE SCHEMA {schema}")
+        for statement in recreate if loss == "schema recreated" else _LOSS_STATEMENTS[loss]:
+            execute_sql(self.name, statement)
 
     def corrupt(self, key: KeyId, field: str, value: str | float | None) -> None:
-        with self._server.connect() as connection:
-            sql = f"UPDATE {self._schema}.paystar_keys SET {field} = %s WHERE account = %s"
+        with psycopg.connect(self.name) as connection:
+            sql = f"UPDATE paystar_keys SET {field} = %s WHERE account = %s"
             connection.execute(sql.encode(), (value, key.account))
 
     def raw_record(self, key: KeyId) -> dict[str, object]:
-        with self._server.connect() as connection:
-            sql = f"SELECT * FROM {self._schema}.paystar_keys WHERE account = %s"
-            cursor = connection.execute(sql.encode(), (key.account,))
-            assert cursor.description is not None
-            [row] = cursor.fetchall()
-            return dict(zip([column.name for column in cursor.description], row, strict=True))
+        with psycopg.connect(self.name, row_factory=dict_row) as connection:
+            [row] = connection.execute("SELECT * FROM paystar_keys WHERE account = %s", (key.account,)).fetchall()
+            return row
 
 
 class RedisBackend(_ServerBackend):
@@ -264,4 +255,4 @@ def make_backend(request: pytest.FixtureRequest, path: Path) -> MemoryBackend | 
         return SqliteBackend(path / "keys.db")
     if request.param == "redis":
         return RedisBackend(request.getfixturevalue("redis_server"))
-    return PostgresBackend(request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_schema"))
+    return PostgresBackend(request.getfixturevalue("postgres_schema"))

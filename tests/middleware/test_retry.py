@@ -11,19 +11,15 @@ from hypothesis import strategies as st
 
 from paystar_async.endpoint import Safety
 from paystar_async.errors import (
-    BY_STATUS,
-    ConfigurationError,
     InvalidResponse,
-    InvalidValue,
     NoResponse,
     NotSent,
     PaystarError,
     StatusError,
-    StorageError,
-    TrackIdConflict,
     status_class,
 )
 from paystar_async.middleware.retry import RetryBudget, RetryMiddleware, may_retry
+from tests.errors.examples import NOT_TRANSIENT, TRANSIENT, error_id
 from tests.support import (
     MATCH,
     RESPONSE,
@@ -43,32 +39,11 @@ from tests.support import (
     wait_all_tasks_blocked,
 )
 
-TRANSIENT: list[PaystarError] = [
-    NoResponse("closed"),
-    InvalidResponse("$", "an HTML page", http_status=502),
-    InvalidResponse("$", "truncated", http_status=200),
-    status_class(0)(0),
-    status_class(11)(11),
-    *[status_class(8)(8, http_status=http) for http in (408, 429, 500, 502, 503, 504)],
-]
-NOT_RETRIED: list[PaystarError] = [
-    *[kind(code) for code, kind in BY_STATUS.items() if code not in (0, 11)],
-    StatusError(77),
-    InvalidValue("amount", expected="Rial", got="x"),
-    ConfigurationError("missing"),
-    TrackIdConflict("another"),
-    StorageError("down"),
-]
-
 
 def retry_middleware(clock: QuickClock, **options: Any) -> RetryMiddleware:
     return RetryMiddleware(
         clock, options.pop("retries", 3), options.pop("notify", EventRecorder()), random=Random(1), **options
     )
-
-
-def error_id(error: PaystarError) -> str:
-    return f"{type(error).__name__}-{getattr(error, 'http_status', '')}"
 
 
 @pytest.mark.parametrize("error", TRANSIENT, ids=error_id)
@@ -90,7 +65,7 @@ async def test_retry_write_maybe_sent_is_not_retried(error: PaystarError) -> Non
     assert len(inner.requests) == 1
 
 
-@pytest.mark.parametrize("error", NOT_RETRIED, ids=error_id)
+@pytest.mark.parametrize("error", NOT_TRANSIENT, ids=error_id)
 @pytest.mark.parametrize("value", [MATCH, SETTLE])
 async def test_retry_rejected_call_is_not_retried(error: PaystarError, value: Any) -> None:
     inner = Next(error, RESPONSE)

@@ -1,21 +1,21 @@
 """Fixtures: each backend with its order store, and a shop with a sandbox and a file of orders."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from paystar_async.payments.order_store import OrderStore
-from tests.payments.backends import BACKENDS, Backend, make_backend
+from tests.payments.backends import Backend
 from tests.payments.shop import Shop, open_shop
 
 
-@pytest_asyncio.fixture(params=BACKENDS)
-async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
-    backend = make_backend(request, tmp_path)
-    yield backend
-    await backend.aclose()
+@pytest_asyncio.fixture
+async def backend(database_location: str) -> AsyncIterator[Backend]:
+    async with aclosing(Backend(database_location)) as backend:
+        yield backend
 
 
 @pytest.fixture

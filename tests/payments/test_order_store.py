@@ -196,7 +196,7 @@ async def test_get_or_create_concurrently_creates_once(backend: Backend, store: 
 
 async def test_find_unknown_state_is_corrupt(backend: Backend, store: OrderStore) -> None:
     await stored_order_with(store)
-    backend.execute("UPDATE paystar_orders SET state = 'paid'")
+    backend.sql("UPDATE paystar_orders SET state = 'paid'")
 
     with pytest.raises(StorageCorrupt):
         await store.find("o-1")
@@ -205,7 +205,7 @@ async def test_find_unknown_state_is_corrupt(backend: Backend, store: OrderStore
 @pytest.mark.parametrize("column", ["created_at", "reserved_at", "verified_at", "notify_at", "notified_at"])
 async def test_find_order_with_invalid_time_is_corrupt(backend: Backend, store: OrderStore, column: str) -> None:
     await stored_order_with(store)
-    backend.execute(f"UPDATE paystar_orders SET {column} = 'Infinity'")
+    backend.sql(f"UPDATE paystar_orders SET {column} = 'Infinity'")
 
     with pytest.raises(StorageCorrupt, match=f"the stored order has an invalid {column}"):
         await store.find("o-1")
@@ -214,7 +214,7 @@ async def test_find_order_with_invalid_time_is_corrupt(backend: Backend, store: 
 @pytest.mark.parametrize("column", ["created_at", "last_unpaid_at", "next_check_at"])
 async def test_find_payment_with_invalid_time_is_corrupt(backend: Backend, store: OrderStore, column: str) -> None:
     await stored_order_with(store)
-    backend.execute(f"UPDATE paystar_payments SET {column} = 'Infinity'")
+    backend.sql(f"UPDATE paystar_payments SET {column} = 'Infinity'")
 
     with pytest.raises(StorageCorrupt, match=f"the stored payment has an invalid {column}"):
         await store.find("o-1")
@@ -222,7 +222,7 @@ async def test_find_payment_with_invalid_time_is_corrupt(backend: Backend, store
 
 async def test_find_newer_schema_is_refused(backend: Backend, store: OrderStore) -> None:
     await stored_order_with(store)
-    backend.execute("UPDATE paystar_schema SET version = 99 WHERE name = 'orders'")
+    backend.sql("UPDATE paystar_schema SET version = 99 WHERE name = 'orders'")
 
     with pytest.raises(SchemaMismatch):
         await backend.store().find("o-1")
@@ -230,7 +230,7 @@ async def test_find_newer_schema_is_refused(backend: Backend, store: OrderStore)
 
 async def test_find_dropped_table_is_storage_error(backend: Backend, store: OrderStore) -> None:
     await stored_order_with(store)
-    backend.execute("DROP TABLE paystar_payments")
+    backend.sql("DROP TABLE paystar_payments")
 
     with pytest.raises(StorageError):
         await store.find("o-1")

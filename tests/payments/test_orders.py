@@ -19,7 +19,7 @@ async def test_newest_returns_orders_with_payments(backend: Backend, store: Orde
         for attempt in range(number):
             order = order.add_attempt(f"ref-{number}-{attempt}", None)
         await store.update(await store.get_or_create(order.order_id, order.amount), order)
-        backend.execute(f"UPDATE paystar_orders SET created_at = {number} WHERE order_id = 'o-{number}'")
+        backend.sql(f"UPDATE paystar_orders SET created_at = {number} WHERE order_id = 'o-{number}'")
 
     orders = await store.newest(3, None)
 

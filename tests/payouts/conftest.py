@@ -1,6 +1,7 @@
 """Fixtures: a ledger on each backend, a payout that uses it, clients of the sandbox, and transfer files."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,15 @@ import pytest_asyncio
 
 from paystar_async import Paystar
 from paystar_async.sandbox import Sandbox
-from tests.payouts.backends import BACKENDS, Backend, open_backend
+from tests.payouts.backends import Backend
 from tests.payouts.bank import PayoutFixture
 from tests.payouts.files import Write, write_csv, write_xlsx
 
 
-@pytest_asyncio.fixture(params=BACKENDS)
-async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
-    backend = open_backend(request, tmp_path)
-    yield backend
-    await backend.aclose()
+@pytest_asyncio.fixture
+async def backend(database_location: str) -> AsyncIterator[Backend]:
+    async with aclosing(Backend(database_location)) as backend:
+        yield backend
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy
 from tests.payouts.backends import Backend
 from tests.payouts.bank import FakeBank, PayoutFixture, each, raising, transfers, wallet_transfer
+from tests.payouts.ledger.tables import TABLES
 
 
 class ListingBank(FakeBank):
@@ -148,17 +149,16 @@ async def test_advance_recovered_other_amount_needs_review(backend: Backend, pay
 async def test_advance_restored_backup_pays_once(backend: Backend, payout: PayoutFixture) -> None:
     """The guide's procedure: stop, restore, restart; payments made since the backup are found at the bank."""
     await plan_transfers(payout, 10, chunk=2)
-    tables = backend.tables()
-    for table in tables:
-        backend.sql(f"CREATE TABLE backup_{table} AS SELECT * FROM {table}")
+    for table in TABLES:
+        backend.sql(f"CREATE TABLE backup_{table} AS SELECT * FROM paystar_payout_{table}")
     chunks = await payout.chunks()
     for chunk in chunks[:2]:
         await payout.worker.advance(chunk)
     payout.bank.script.append(raising(NoResponse("no response"), executed=True))
     await payout.worker.advance(chunks[2])
-    for table in tables:
-        backend.sql(f"DELETE FROM {table}")
-        backend.sql(f"INSERT INTO {table} SELECT * FROM backup_{table}")
+    for table in TABLES:
+        backend.sql(f"DELETE FROM paystar_payout_{table}")
+        backend.sql(f"INSERT INTO paystar_payout_{table} SELECT * FROM backup_{table}")
     other = restart(payout, backend)
     await run_due_chunks(other)
     assert await other.states() == ["success"] * 10

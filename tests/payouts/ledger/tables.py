@@ -1,9 +1,12 @@
 """Helpers that read the tables of a ledger."""
 
+import re
+
 from paystar_async.models.transfers import Settlement, TransferStatus
+from paystar_async.payouts.ledger.schema import SCHEMA
 from tests.payouts.backends import Backend
 
-TABLES = ("batches", "batch_items", "transfers", "chunks", "events")
+TABLES = re.findall(r"CREATE TABLE paystar_payout_(\w+)", " ".join(SCHEMA))
 
 
 def count_rows(backend: Backend, table: str) -> int:
@@ -14,7 +17,12 @@ def count_rows(backend: Backend, table: str) -> int:
 
 def dump_ledger(backend: Backend) -> str:
     """Return all rows of all tables as text."""
-    return str([backend.sql(f"SELECT * FROM paystar_payout_{table}") for table in (*TABLES, "settings", "staging")])
+    return str([backend.sql(f"SELECT * FROM paystar_payout_{table}") for table in TABLES])
+
+
+def filled_tables(backend: Backend) -> list[str]:
+    """Return the tables with a row of a batch."""
+    return [table for table in TABLES if table not in ("settings", "holds") and count_rows(backend, table)]
 
 
 def entry_of(track_id: str, status: str, **more: object) -> Settlement:

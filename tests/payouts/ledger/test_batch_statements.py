@@ -31,7 +31,7 @@ def rows_read(plan: dict[str, Any]) -> int:
     return rows + sum(rows_read(child) for child in plan.get("Plans", []))
 
 
-@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+@pytest.mark.parametrize("database_location", ["postgres"], indirect=True)
 async def test_batch_statements_read_each_row_a_few_times(backend: Backend, payout: PayoutFixture) -> None:
     await payout.ledger.open()
     backend.sql("ANALYZE")

@@ -8,11 +8,13 @@ from paystar_async.payouts.ledger import observations, queries
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy, TransferState
 from paystar_async.storage.encryption import Crypto
-from tests.payouts.backends import KEY, Backend
+from tests.payouts.backends import Backend
 from tests.payouts.bank import PayoutFixture, each, transfer, transfers
 from tests.payouts.ledger.tables import dump_ledger, entry_of
 
 CARD = "6037990000000006"
+
+KEY = Crypto.new_key()
 
 
 async def test_encode_with_key_stores_no_plain_payload(backend: Backend) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
 
 from paystar_async.errors import InvalidValue, StorageError, TrackIdConflict
@@ -12,9 +13,9 @@ from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.ledger import insert, queries
 from paystar_async.payouts.ledger.insert import delete_abandoned, insert_batch
 from paystar_async.payouts.models import Policy, TransferState
-from tests.payouts.backends import Backend, PostgresBackend
+from tests.payouts.backends import Backend
 from tests.payouts.bank import PayoutFixture, each, transfer, transfers, wallet_transfer
-from tests.payouts.ledger.tables import TABLES, count_rows, dump_ledger
+from tests.payouts.ledger.tables import count_rows, dump_ledger, filled_tables
 
 
 async def test_insert_batch_returns_stored_record(payout: PayoutFixture) -> None:
@@ -128,7 +129,7 @@ async def test_insert_batch_repeated_track_id_is_refused(backend: Backend, payou
         await insert_batch(payout.ledger, payout.channel, "b", each([*transfers(3), transfer(1)]))
     assert refusal.value.field == "transfers[3].track_id"
     assert "transfers[1]" in refusal.value.got
-    assert [count_rows(backend, table) for table in (*TABLES, "staging")] == [0] * 6
+    assert filled_tables(backend) == []
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 17, 40])
@@ -175,7 +176,7 @@ async def test_insert_batch_failing_source_stores_nothing(
 
     with pytest.raises(OSError, match="ended"):
         await insert_batch(payout.ledger, payout.channel, "b", broken())
-    assert [count_rows(backend, table) for table in (*TABLES, "staging")] == [0] * 6
+    assert filled_tables(backend) == []
 
 
 async def test_delete_abandoned_deletes_old_staged_rows(backend: Backend, payout: PayoutFixture) -> None:
@@ -222,7 +223,7 @@ async def test_insert_batch_invalid_transfers_are_refused(
     with pytest.raises(InvalidValue) as refusal:
         await insert_batch(payout.ledger, payout.channel, "b", each(values))
     assert refusal.value.field == field
-    assert [count_rows(backend, table) for table in (*TABLES, "staging")] == [0] * 6
+    assert filled_tables(backend) == []
 
 
 async def test_insert_batch_ambiguous_wallet_track_id_is_refused(backend: Backend) -> None:
@@ -262,10 +263,9 @@ async def test_insert_batch_concurrent_shared_transfers_sent_once(backend: Backe
     assert payout.bank.executed == {value.track_id: 1 for value in values}
 
 
+@pytest.mark.parametrize("database_location", ["postgres"], indirect=True)
 async def test_insert_batch_joins_transaction_of_caller(backend: Backend, payout: PayoutFixture) -> None:
-    if not isinstance(backend, PostgresBackend):
-        return
-    async with await backend.connect() as connection:
+    async with await psycopg.AsyncConnection.connect(backend.location) as connection:
         await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)), connection=connection)
         async with payout.ledger.transaction(connection) as transaction:
             assert len(await queries.chunk_ids(transaction, "b")) == 1
