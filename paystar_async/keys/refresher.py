@@ -148,7 +148,8 @@ class KeyRefresher:
         if own_record is None or (self._task is not None and not self._task.done):
             return
         stored = await self._cache.load()  # an error ends only this task: the key in memory stays in use
-        if self._cache.record is own_record and stored.version > own_record.version:
+        is_other = stored.version > own_record.version or stored.token != own_record.token
+        if self._cache.record is own_record and is_other:
             self._cache.use(stored)
 
     def _is_cooling_down(self, record: KeyRecord) -> bool:

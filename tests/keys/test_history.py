@@ -46,6 +46,8 @@ def history_of(*records: KeyRecord) -> KeyHistory:
         (KeyRecord(version=9, token=Secret("from the panel"), issued_at=2.5 * 3600), pair(2, version=4), False),
         (KeyRecord(version=1, token=Secret("other seed")), evolve(SEED, version=5), False),  # newly configured
         (evolve(pair(9), order=1.0), evolve(pair(2, version=9), order=2.0), True),  # of a clock that was ahead
+        (evolve(pair(7, version=9), order=1.0), evolve(pair(8), order=2.0), True),  # yesterday's copy, often changed
+        (evolve(pair(8), order=2.0), evolve(pair(7, version=9), order=1.0), False),
         (evolve(pair(1), order=9e9), pair(2, version=9), False),
     ],
 )
