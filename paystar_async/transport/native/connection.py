@@ -128,13 +128,13 @@ class HTTP11Connection(asyncio.Protocol):
             self._fail(TimeoutError())
 
     async def _write(self, message: bytes, response: asyncio.Future[RawResponse]) -> bool:
-        """Write a message as fast as the peer reads; return False if the response came before its end."""
+        """Write a message as fast as the peer reads; return False if the response or a failure came before its end."""
         if len(message) <= WRITE_BYTES:
             self._transport.write(message)
             return True
         response.add_done_callback(lambda _: self._wake_writer())
         for start in range(0, len(message), WRITE_BYTES):
-            if response.done():
+            if response.done() or self._transport.is_closing():
                 return False
             self._transport.write(message[start : start + WRITE_BYTES])
             if self._is_paused and not response.done():

@@ -68,6 +68,23 @@ class TestSending:
             assert (response.status, connection.is_open) == (413, not has_unwritten)
             await close(connection)
 
+    async def test_send_request_broken_connection_ends_writing(self) -> None:
+        """Asyncio logs a warning for each further piece."""
+        async with run_server(keep_responding) as server:
+            connection = await open_connection("127.0.0.1", server.port, None)
+            writes: list[int] = []
+
+            def break_connection(data: bytes) -> None:
+                writes.append(len(data))
+                connection._transport.abort()
+
+            connection._transport = _TransportWithWrite(connection._transport, break_connection)
+            with pytest.raises(ConnectionResetError):
+                await connection.send_request(message(40 * WRITE_BYTES), deadline())
+            await close(connection)
+
+        assert len(writes) == 1
+
     async def test_send_request_cancelled_write_closes_connection(self) -> None:
         async def never_read(peer: TcpPeer) -> None:
             await asyncio.sleep(60)
