@@ -291,10 +291,12 @@ class AiohttpEngine:
             middlewares=(tracker.send_once,),
             proxy=self._proxy.reveal() if self._proxy is not None else None,
         ) as response:
-            body = await _read(response)
-            if tracker.detector is not None and tracker.detector.is_cut():
-                raise aiohttp.ClientConnectionError("the connection broke before the end of the response")
-            return response.status, _headers(response), body
+            received_headers, body = _headers(response), await _read(response)
+            is_cut = tracker.detector is not None and tracker.detector.is_cut()
+            # aiohttp returns a body still in another transfer encoding.
+            if is_cut or received_headers.get("transfer-encoding", "chunked").lower() != "chunked":
+                raise aiohttp.ClientConnectionError("not a complete response")
+            return response.status, received_headers, body
 
     def _get_session(self) -> aiohttp.ClientSession:
         if self._handed_in is not None:

@@ -6,7 +6,7 @@ Requests go to the transport below httpx's client, so that nothing follows redir
 import contextlib
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
 from itertools import chain
 from traceback import walk_tb
@@ -262,27 +262,28 @@ async def _exchange(transport: Any, request: Any, tracker: _SendTracker) -> tupl
     except BaseException:
         await tracker.close_unsent()
         raise
+    # A mock's response, and one that a hook of a handed-in client has read, is decoded and in memory.
+    is_decoded = response.is_stream_consumed
     async with contextlib.aclosing(response):
-        body = await _read(response)
+        body = await _read(response.aiter_bytes() if is_decoded else response.aiter_raw(), response.status_code)
     if _has_unread_bytes(response):
         await response.extensions["network_stream"].aclose()
     # Not ``dict(response.headers)``, which searches all headers for each one: seconds for some thousand headers.
-    return response.status_code, dict(response.headers.items()), body
+    headers = dict(response.headers.items())
+    # Last: the connection of a response that cannot be decoded is reused, too.
+    if not is_decoded and "content-encoding" in headers:
+        body = decode_content(body, headers["content-encoding"], MAX_RESPONSE_BYTES, response.status_code)
+    return response.status_code, headers, body
 
 
-async def _read(response: Any) -> bytes:
-    """Return the decoded body of at most ``MAX_RESPONSE_BYTES``."""
-    # A mock's response, and one that a hook of a handed-in client has read, is decoded and in memory.
-    is_read = response.is_stream_consumed
-    content = bytearray()  # not a list of pieces, of which each would take 40 bytes more
-    async for piece in response.aiter_bytes() if is_read else response.aiter_raw():
-        content += piece
-        if len(content) > MAX_RESPONSE_BYTES:
-            raise response_too_large(response.status_code)
-    body = bytes(content)
-    if is_read or "content-encoding" not in response.headers:
-        return body
-    return decode_content(body, response.headers["content-encoding"], MAX_RESPONSE_BYTES, response.status_code)
+async def _read(pieces: AsyncIterator[bytes], http_status: int) -> bytes:
+    """Return the body of at most ``MAX_RESPONSE_BYTES``."""
+    body = bytearray()  # not a list of pieces, of which each would take 40 bytes more
+    async for piece in pieces:
+        body += piece
+        if len(body) > MAX_RESPONSE_BYTES:
+            raise response_too_large(http_status)
+    return bytes(body)
 
 
 def _has_unread_bytes(response: Any) -> bool:

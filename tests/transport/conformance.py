@@ -208,6 +208,7 @@ BROKEN_RESPONSES: dict[str, Script] = {
     "an invalid length": respond_with(OK + b"Content-Length: two\r\n\r\n{}"),
     "half the chunks": respond_with(OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"),
     "an invalid chunk": respond_with(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n"),
+    "an unknown transfer encoding": respond_with(OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"),
     "invalid gzip": respond_with(OK + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"),
     "half a gzip": respond_with(
         OK + b"Content-Encoding: gzip\r\nContent-Length: 20\r\n\r\n", gzip.compress(b"{}" * 9)[:9]

@@ -366,6 +366,23 @@ class TestKeepAlive:
 
         assert len(server.peers) == len(server.requests) == 3
 
+    @pytest.mark.parametrize("coding", ["gzip", "br"], ids=["broken coding", "other coding"])
+    async def test_connection_undecodable_response_leaves_no_bytes(self, kind: str, coding: str) -> None:
+        """The bytes behind a response that raises an error are not the next response either."""
+        forged_response = conformance.UNREAD_BYTES["response"]
+        head = OK + f"Content-Encoding: {coding}\r\nContent-Length: 2\r\n\r\n".encode()
+
+        async def script(peer: TcpPeer) -> None:
+            await peer.read_request()
+            await peer.write(head + b"{}" + forged_response)
+            await conformance.keep_responding(peer)
+
+        async with run_server(script) as server, open_engine(kind) as engine:
+            await send_error(engine, server.url)
+            await send_error(engine, server.url)
+
+        assert len(server.peers) == len(server.requests) == 2
+
     async def test_connection_with_unread_bytes_in_socket_is_closed(self, kind: str) -> None:
         async with run_server(conformance.keep_responding) as server, open_engine(kind) as engine:
             await send(engine, server.url)
