@@ -52,17 +52,14 @@ def ok(data: object = None, *, status: int | str = 1) -> Raw:
     return 200, {}, json.dumps({"status": status, "message": "ok", "data": data}).encode()
 
 
-def refused(
-    status: int | str, message: str = "", *, http: int = 200, data: object = None, retry_after: int | None = None
-) -> Raw:
+def refused(status: int | str, message: str = "", *, http: int = 200, data: object = None) -> Raw:
     """Return a response with another status than success."""
-    headers = {} if retry_after is None else {"retry-after": str(retry_after)}
-    return http, headers, json.dumps({"status": status, "message": message, "data": data}).encode()
+    return http, {}, json.dumps({"status": status, "message": message, "data": data}).encode()
 
 
-def html_page(http: int = 502, *, retry_after: int | None = None) -> Raw:
+def html_page(http: int = 502) -> Raw:
     """Return an HTML page in place of an envelope."""
-    return http, {} if retry_after is None else {"retry-after": str(retry_after)}, b"<html>no</html>"
+    return http, {}, b"<html>no</html>"
 
 
 class Engine:
@@ -304,9 +301,9 @@ def entry(track_id: str | None, status: str = "success", **more: object) -> dict
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def entries(track_ids: Iterable[str], status: str = "success") -> list[dict[str, object]]:
-    """Return several transfers as a response lists them."""
-    return [entry(track_id, status) for track_id in track_ids]
+def entries(track_ids: Iterable[str]) -> list[dict[str, object]]:
+    """Return several successful transfers as a response lists them."""
+    return [entry(track_id) for track_id in track_ids]
 
 
 class LoopTurns:

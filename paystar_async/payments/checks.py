@@ -30,23 +30,21 @@ class SharedResult:
     Attributes:
         callback: the callback that was checked.
         as_of: number of the last arrival before the last request to the gateway.
-        processed: the result; None if an error was raised.
-        error: the error.
+        result: the result, or the error that was raised.
     """
 
     callback: Callback
     as_of: int
-    processed: ProcessingResult | None = None
-    error: Exception | None = field(default=None, eq=False)
+    result: ProcessingResult | Exception
 
     @property
     def key(self) -> Callback | str:
         """Return the key of the callbacks that share the result: their ref_num, or the whole callback."""
-        # A signature may be refused for a forged card.
-        by_receipt = (
-            isinstance(self.error, InvalidRequest) if self.processed is None else self.processed.depends_on_receipt
-        )
-        return self.callback if by_receipt else self.callback.ref_num
+        if isinstance(self.result, Exception):
+            depends_on_receipt = isinstance(self.result, InvalidRequest)  # a signature may be refused for a forged card
+        else:
+            depends_on_receipt = self.result.depends_on_receipt
+        return self.callback if depends_on_receipt else self.callback.ref_num
 
     def serves(self, callback: Callback, arrival: int) -> bool:
         """Return True if another callback shares the result.
@@ -59,9 +57,9 @@ class SharedResult:
 
     def outcome_for(self, callback: Callback) -> PaymentOutcome:
         """Return the outcome for a callback that shares the result; raise the error of the check, if any."""
-        if self.processed is None:
-            raise (self.error or RuntimeError("a check has no result")).with_traceback(None)
-        return unpaid_outcome(callback) if self.processed.unpaid else self.processed.outcome
+        if isinstance(self.result, Exception):
+            raise self.result.with_traceback(None)
+        return unpaid_outcome(callback) if self.result.unpaid else self.result.outcome
 
 
 @define(eq=False)
@@ -90,14 +88,12 @@ class UnstoredQueue:
     Attributes:
         lock: held for a check.
         as_of: number of the last arrival before the last check.
-        payment: the result of that check; None if an error was raised.
-        error: the error.
+        result: the result of that check, or the error that was raised; set by the first check.
     """
 
     lock: anyio.Lock = field(factory=anyio.Lock)
     as_of: int = 0
-    payment: Payment | None = None
-    error: Exception | None = None
+    result: Payment | Exception = field(init=False)
 
 
 @frozen(kw_only=True)
@@ -172,15 +168,16 @@ class OrderChecks:
             async with queue.lock:
                 if arrival.number > queue.as_of:
                     async with self._slots:
-                        as_of, queue.payment, queue.error = self._arrivals, None, None
+                        as_of = self._arrivals
                         try:
-                            queue.payment = await confirm()
+                            queue.result = await confirm()
                         except Exception as error:
-                            queue.error = error
+                            queue.result = error
                         queue.as_of = as_of
-        if queue.payment is None:
-            raise (queue.error or RuntimeError("a check has no result")).with_traceback(None)
-        return queue.payment
+                result = queue.result
+        if isinstance(result, Exception):
+            raise result.with_traceback(None)
+        return result
 
     async def _check(
         self, processor: PaymentProcessor, callback: Callback
@@ -205,8 +202,8 @@ class OrderChecks:
             else:
                 processed = ProcessingResult(outcome=order.outcome(ref_num))
         except Exception as error:
-            return SharedResult(callback=callback, as_of=as_of, error=error), ()
-        return SharedResult(callback=callback, as_of=as_of, processed=processed), processed.notifications
+            return SharedResult(callback=callback, as_of=as_of, result=error), ()
+        return SharedResult(callback=callback, as_of=as_of, result=processed), processed.notifications
 
     @contextmanager
     def _waiting(self, queue: CallbackQueue) -> Generator[None, None, None]:

@@ -19,6 +19,10 @@ PAGE_SIZE = 500
 """Transfers read by one statement."""
 PAGES_AHEAD = 4
 """Unstarted pages read in one round; transfers are mostly sent in order."""
+MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.05, 60.0
+"""Bounds of the interval between two reads of the ledger; reading takes at most a tenth of the time."""
+REMOTE_POLL_SECONDS = 2.0
+"""The interval if nothing happened in this process: another process may have made progress."""
 
 _IN_PROGRESS = """
     SELECT 1 AS more FROM paystar_payout_chunks WHERE batch_id = :batch_id AND due_at IS NOT NULL LIMIT 1
@@ -112,12 +116,6 @@ class OutcomeCursor:
         self._yielded[byte] |= 1 << bit
         self._remaining[position // PAGE_SIZE] -= 1
         return True
-
-
-MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.05, 60.0
-"""Bounds of the interval between two reads of the ledger; reading takes at most a tenth of the time."""
-REMOTE_POLL_SECONDS = 2.0
-"""The interval if nothing happened in this process: another process may have made progress."""
 
 
 class Batch:

@@ -55,7 +55,7 @@ MAX_STATUS_CHECKS = 8
 MAX_LANE_CHUNKS = 64
 """Chunks of a lane that are loaded from the ledger at once."""
 SWEEP_SECONDS = 2.0
-"""Interval between looks for chunks that other processes submitted or lost."""
+"""Interval at which the ledger is read for chunks that other processes submitted or lost."""
 ERROR_PAUSE_SECONDS = 1.0
 MAX_TURN_DELAY_SECONDS = 0.05
 """Most that a process delays its try for a turn; also at most half of the interval between turns."""

@@ -201,6 +201,17 @@ class ChunkRecord:
     runner: str | None
 
 
+BANK_FAILED = "the bank reports that it failed"
+"""The reason of a failed transfer for which the bank names none."""
+
+_PENDING_REASONS: Mapping[TransferState, str] = {
+    TransferState.PLANNED: "not sent yet",
+    TransferState.SENDING: "being sent",
+    TransferState.PENDING: "the bank has not decided",
+    TransferState.PAUSED_FUNDS: "not sent: there was not enough money",
+}
+
+
 @frozen(kw_only=True)
 class TransferRecord:
     """A transfer as the ledger knows it.
@@ -245,8 +256,23 @@ class TransferRecord:
 
     @property
     def outcome(self) -> Outcome:
-        """Return the outcome that callers receive."""
-        return outcome(self)
+        """Return the outcome that callers receive.
+
+        Succeeded; Failed, with ``reversed`` if the money was returned; Pending while the transfer proceeds; Unknown if
+        the result is unknown or needs manual review.
+        """
+        match self.state:
+            case TransferState.SUCCESS:
+                return Succeeded(track_id=self.track_id, ref_code=self.ref_code)
+            case TransferState.FAILED | TransferState.REVERSED:
+                is_reversed = self.state is TransferState.REVERSED
+                return Failed(track_id=self.track_id, reason=self.reason or BANK_FAILED, reversed=is_reversed)
+            case TransferState.UNKNOWN | TransferState.NOT_ACCEPTED | TransferState.NEEDS_REVIEW:
+                return Unknown(track_id=self.track_id, reason=self.reason or self.state.value)
+            case waiting:
+                status = _PENDING_REASONS[waiting]
+                reason = f"{status}: {self.reason}" if self.reason else status
+                return Pending(track_id=self.track_id, reason=reason)
 
 
 @frozen(kw_only=True)
@@ -296,41 +322,3 @@ class AccountHold:
     def is_active(self) -> bool:
         """Return True if transfers are held back."""
         return self.paused or self.suspended_reason is not None or self.insufficient_funds_reason is not None
-
-
-BANK_FAILED = "the bank reports that it failed"
-"""The reason of a failed transfer for which the bank names none."""
-
-_PENDING_REASONS: Mapping[TransferState, str] = {
-    TransferState.PLANNED: "not sent yet",
-    TransferState.SENDING: "being sent",
-    TransferState.PENDING: "the bank has not decided",
-    TransferState.PAUSED_FUNDS: "not sent: there was not enough money",
-}
-
-
-def outcome(record: TransferRecord) -> Outcome:
-    """Return the outcome that callers receive for a record.
-
-    Args:
-        record: the transfer as the ledger has it.
-
-    Returns:
-        Succeeded; Failed, with ``reversed`` if the money was returned; Pending while the transfer proceeds; Unknown if
-        the result is unknown or needs manual review.
-    """
-    match record.state:
-        case TransferState.SUCCESS:
-            return Succeeded(track_id=record.track_id, ref_code=record.ref_code)
-        case TransferState.FAILED | TransferState.REVERSED:
-            return Failed(
-                track_id=record.track_id,
-                reason=record.reason or BANK_FAILED,
-                reversed=record.state is TransferState.REVERSED,
-            )
-        case TransferState.UNKNOWN | TransferState.NOT_ACCEPTED | TransferState.NEEDS_REVIEW:
-            return Unknown(track_id=record.track_id, reason=record.reason or record.state.value)
-        case waiting:
-            status = _PENDING_REASONS[waiting]
-            reason = f"{status}: {record.reason}" if record.reason else status
-            return Pending(track_id=record.track_id, reason=reason)

@@ -172,7 +172,7 @@ class ChunkWorker:
     async def _send(self, snapshot: ChunkSnapshot, channel: PayoutChannel) -> NotDue:
         # The deadline starts before the lease, so the lease outlasts the request however long the commit takes.
         deadline = SendDeadline(self._clock, self._send_deadline)
-        lease = await self._claim(snapshot)
+        lease = await self._acquire_lease(snapshot)
         if isinstance(lease, NotDue):
             return lease
         result: object
@@ -190,7 +190,7 @@ class ChunkWorker:
             raise result
         return NotDue(due_at=await self._record(lease, channel, classifications), was_sent=True)
 
-    async def _claim(self, snapshot: ChunkSnapshot) -> ChunkLease | NotDue:
+    async def _acquire_lease(self, snapshot: ChunkSnapshot) -> ChunkLease | NotDue:
         owner = secrets.token_hex(8)
         try:
             return await acquire_send_lease(self._ledger, snapshot, owner, self._lease_seconds)

@@ -110,8 +110,8 @@ class TestTransfers:
 
 
 class TestPayments:
-    def buy(self, paystar: BlockingPaystar, sandbox: Sandbox, order_id: str = "o-1") -> Callback:
-        started = paystar.payments.start(amount=50_000, order_id=order_id, callback="https://shop.example/back")
+    def buy(self, paystar: BlockingPaystar, sandbox: Sandbox) -> Callback:
+        started = paystar.payments.start(amount=50_000, order_id="o-1", callback="https://shop.example/back")
         return Callback.parse(sandbox.pay(started.url))
 
     def test_confirm_verifies_and_notifies_handler(self, paystar: BlockingPaystar, sandbox: Sandbox) -> None:

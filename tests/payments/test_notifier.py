@@ -22,8 +22,8 @@ PREFIX = "paystar_async.payments.notifier"
 class HangingHandler:
     """A handler that hangs for one order and records the orders of all calls."""
 
-    def __init__(self, order_id: str = "hangs") -> None:
-        self.order_id, self.cancelled = order_id, 0
+    def __init__(self) -> None:
+        self.order_id, self.cancelled = "hangs", 0
         self.called = list[str]()
 
     async def __call__(self, payment: Payment) -> None:

@@ -12,6 +12,7 @@ from paystar_async.payouts.channels import BankTransferChannel, PayoutChannel, W
 from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.session import LedgerDatabase
+from paystar_async.payouts.models import TransferRecord, TransferState
 from paystar_async.payouts.worker import ChunkWorker
 from paystar_async.response import Response
 from paystar_async.runtime.clock import ManualClock
@@ -50,6 +51,13 @@ def wallet_transfer(number: int = 0, **fields: Any) -> WalletTransfer:
         "track_id": f"w-{number:05d}",
     }
     return WalletTransfer(**(defaults | fields))
+
+
+def transfer_record(state: TransferState, track_id: str = "t-00000", **fields: Any) -> TransferRecord:
+    """Return the record of a transfer that was sent once."""
+    defaults: dict[str, Any] = {"product": "bank", "account": "app-1", "version": 3, "attempt": 1, "amount": 1}
+    defaults |= {"deposit": "d", "destination": "IR**", "batch_id": "b", "chunk_id": "c"}
+    return TransferRecord(track_id=track_id, state=state, **(defaults | fields))
 
 
 async def each(values: Iterable[AnyTransfer]) -> AsyncIterator[AnyTransfer]:
@@ -172,10 +180,13 @@ class PayoutFixture:
             **timing,
         )
 
-    async def state(self, track_id: str) -> str:
+    async def record(self, track_id: str = "t-00000") -> TransferRecord:
         record = await queries.find_transfer(self.ledger, self.channel.name, self.channel.account, track_id)
         assert record is not None
-        return record.state.value
+        return record
+
+    async def state(self, track_id: str) -> str:
+        return (await self.record(track_id)).state.value
 
     async def states(self, batch_id: str = "b") -> list[str]:
         return [record.state.value for _, record in await queries.page(self.ledger, batch_id)]

@@ -1,11 +1,16 @@
-"""A database whose statements and commits can be made to fail, before or after they are executed."""
+"""A database whose statements and commits can be made to fail, before or after they are executed, and its payout."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Literal
 
 from paystar_async.errors import StorageUnavailable
+from paystar_async.payouts.ledger.session import LedgerDatabase
+from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.database import NONE, Database, Parameters, Row, Transaction
+from paystar_async.storage.sqlite import SqliteDatabase
+from tests.payouts.bank import PayoutFixture
 
 StepKind = Literal["statement", "commit"]
 Fault = Callable[[int, StepKind], object]
@@ -65,6 +70,16 @@ class _FaultyTransaction:
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
         self._database.step("statement", self._database.before)
         return await self._inner.fetch(sql, parameters)
+
+
+FaultyPayout = tuple[PayoutFixture, FaultyDatabase]
+
+
+def open_faulty_payout(path: Path) -> FaultyPayout:
+    """Return a payout whose ledger is in a file, and the database whose steps can be made to fail."""
+    clock = ManualClock()
+    database = FaultyDatabase(SqliteDatabase(path, clock=clock))
+    return PayoutFixture(LedgerDatabase(database, clock=clock), clock), database
 
 
 def failing(step: int, kind: StepKind | None = None) -> Fault:

@@ -203,7 +203,7 @@ def test_classify_matching_extra_is_reported(extra: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("name", ["hashid", "ref_code"])
 @pytest.mark.parametrize("value", [None, ""])
-def test_classify_entry_without_hashid_is_no_second(name: str, value: str | None) -> None:
+def test_classify_entry_without_hashid_is_no_second(name: str, value: Any) -> None:
     assert verdict([entry(**{name: value}), entry(**{name: "a"})]) is Verdict.REPORTED
 
 

@@ -8,8 +8,9 @@ from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts.classify import Classification, Verdict
 from paystar_async.payouts.decisions import ABSENT, REQUIRED_NOT_FOUNDS, decide_after_check, decide_after_send
 from paystar_async.payouts.ledger.updates import StoredTransfer
-from paystar_async.payouts.models import Policy, Refusal, TransferRecord, TransferState, is_allowed_transition
+from paystar_async.payouts.models import Policy, TransferState, is_allowed_transition
 from paystar_async.values.secret import Secret
+from tests.payouts.bank import transfer_record
 
 QUIET = 100.0
 POLICY = Policy(quiet_window=QUIET)
@@ -23,20 +24,10 @@ def stored_transfer(
     not_founds: int = 0,
     last_not_found_at: float | None = None,
     ambiguous_attempts: int = 0,
-    refusal: Refusal | None = None,
 ) -> StoredTransfer:
-    record = TransferRecord(
-        product="bank",
-        account="app-1",
-        track_id=f"t{number}",
-        version=3,
-        state=state,
-        attempt=1,
-        amount=1,
-        deposit="d",
-        destination="**",
-        batch_id="b",
-        chunk_id="c",
+    record = transfer_record(
+        state,
+        f"t{number}",
         not_found_count=not_founds,
         unknown_since=SINCE if state is TransferState.UNKNOWN else None,
     )
@@ -44,7 +35,7 @@ def stored_transfer(
         record=record,
         ambiguous_attempts=ambiguous_attempts,
         last_not_found_at=last_not_found_at,
-        refusal=refusal,
+        refusal=None,
         payload=Secret("{}"),
         digest="",
         is_masked=False,

@@ -1,10 +1,12 @@
 """Test faults: each step of a payout fails or is cancelled once; nothing is paid twice and no record is lost."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from paystar_async.errors import StorageError, StorageUnavailable
 from paystar_async.payouts.ledger import queries
@@ -15,19 +17,25 @@ from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.backends import Backend
 from tests.payouts.bank import FakeBank, PayoutFixture, each, transfers
-from tests.payouts.faulty import FaultyDatabase, StepKind, failing, no_fault
+from tests.payouts.faulty import FaultyPayout, StepKind, failing, no_fault, open_faulty_payout
 
 MAX_STEPS = 60
 
 
-async def run_until_settled(payout: PayoutFixture, backend: Backend | None = None) -> None:
+@pytest_asyncio.fixture
+async def faulty_payout(tmp_path: Path) -> AsyncIterator[FaultyPayout]:
+    payout, database = open_faulty_payout(tmp_path / "l.db")
+    yield payout, database
+    await database.aclose()
+
+
+async def run_until_settled(payout: PayoutFixture) -> None:
     """Advance chunks until nothing is due."""
     for _ in range(300):
         due = await payout.worker.due()
         if not due:
             return
-        pause = max(0.0, due[0][1] - await payout.ledger.time()) + 0.001
-        backend.advance_clock(pause) if backend else payout.clock.advance(pause)
+        payout.clock.advance(max(0.0, due[0][1] - await payout.ledger.time()) + 0.001)
         await payout.worker.advance(due[0][0])
     raise AssertionError("chunks stay due")
 
@@ -48,9 +56,7 @@ async def advance_to_end(payout: PayoutFixture, chunk: str) -> None:
 async def test_advance_failing_step_pays_once(tmp_path: Path, moment: str) -> None:
     reached, kinds = 0, set[str]()
     for step in range(1, MAX_STEPS):
-        clock, bank = ManualClock(), FakeBank()
-        database = FaultyDatabase(SqliteDatabase(tmp_path / f"{step}.db", clock=clock))
-        payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
+        payout, database = open_faulty_payout(tmp_path / f"{step}.db")
         await insert_batch(
             payout.ledger, payout.channel, "b", each(transfers(3)), policy=Policy(resend=True, quiet_window=30)
         )
@@ -66,7 +72,7 @@ async def test_advance_failing_step_pays_once(tmp_path: Path, moment: str) -> No
         steps = database.steps
         database.before = database.after = no_fault
         await run_until_settled(payout)
-        assert bank.executed == {f"t-0000{number}": 1 for number in range(3)}, step
+        assert payout.bank.executed == {f"t-0000{number}": 1 for number in range(3)}, step
         assert await payout.states() == ["success"] * 3, step
         kinds |= {state.cause for state in await queries.events(payout.ledger, "bank", "app-1", "t-00000")}
         await database.aclose()
@@ -77,10 +83,8 @@ async def test_advance_failing_step_pays_once(tmp_path: Path, moment: str) -> No
     assert {"intent", "response"} <= kinds
 
 
-async def test_acquire_lease_lost_commit_sends_once(tmp_path: Path) -> None:
-    clock, bank = ManualClock(), FakeBank()
-    database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
+async def test_acquire_lease_lost_commit_sends_once(faulty_payout: FaultyPayout) -> None:
+    payout, database = faulty_payout
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
     [chunk] = await payout.chunks()
     commits: list[int] = []
@@ -93,7 +97,7 @@ async def test_acquire_lease_lost_commit_sends_once(tmp_path: Path) -> None:
     database.after = fail_first_commit
     assert await payout.worker.advance(chunk) is None
     assert await payout.states() == ["success"] * 3
-    assert len(bank.calls) == 1
+    assert len(payout.bank.calls) == 1
 
     def fail_every_commit(_: int, kind: str) -> None:
         if kind == "commit":
@@ -104,14 +108,11 @@ async def test_acquire_lease_lost_commit_sends_once(tmp_path: Path) -> None:
     database.before = fail_every_commit
     with pytest.raises(StorageUnavailable):
         await payout.worker.advance(chunk)
-    assert len(bank.calls) == 1
-    await database.aclose()
+    assert len(payout.bank.calls) == 1
 
 
-async def test_acquire_lease_failed_commit_sends_nothing(tmp_path: Path) -> None:
-    clock, bank = ManualClock(), FakeBank()
-    database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
+async def test_acquire_lease_failed_commit_sends_nothing(faulty_payout: FaultyPayout) -> None:
+    payout, database = faulty_payout
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
     [chunk] = await payout.chunks()
     commits: list[int] = []
@@ -125,24 +126,21 @@ async def test_acquire_lease_failed_commit_sends_nothing(tmp_path: Path) -> None
     with pytest.raises(StorageUnavailable):
         await payout.worker.advance(chunk)
     assert commits
-    assert bank.calls == []
+    assert payout.bank.calls == []
     assert await payout.states() == ["planned"] * 3
     assert await payout.worker.advance(chunk) is None
     assert await payout.states() == ["success"] * 3
-    await database.aclose()
 
 
-async def test_release_ledger_down_is_retried(tmp_path: Path) -> None:
-    clock, bank = ManualClock(), FakeBank()
-    database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
+async def test_release_ledger_down_is_retried(faulty_payout: FaultyPayout) -> None:
+    payout, database = faulty_payout
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
     [chunk] = await payout.chunks()
     failures = 0
 
     def fail_after_send(*_: object) -> None:
         nonlocal failures
-        if bank.calls and failures < 5:
+        if payout.bank.calls and failures < 5:
             failures += 1
             raise StorageUnavailable("the disk is full")
 
@@ -150,18 +148,15 @@ async def test_release_ledger_down_is_retried(tmp_path: Path) -> None:
     await advance_to_end(payout, chunk)
     assert failures == 5
     assert await payout.states() == ["success"] * 3
-    await database.aclose()
 
 
-async def test_release_ledger_stays_down_is_checked_later(tmp_path: Path) -> None:
-    clock, bank = ManualClock(), FakeBank()
-    database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
+async def test_release_ledger_stays_down_is_checked_later(faulty_payout: FaultyPayout) -> None:
+    payout, database = faulty_payout
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
     [chunk] = await payout.chunks()
 
     def fail_after_send(*_: object) -> None:
-        if bank.calls:
+        if payout.bank.calls:
             raise StorageUnavailable("the disk is full")
 
     database.before = fail_after_send
@@ -170,18 +165,15 @@ async def test_release_ledger_stays_down_is_checked_later(tmp_path: Path) -> Non
     assert await payout.states() == ["sending"] * 3
     await run_until_settled(payout)
     assert await payout.states() == ["success"] * 3
-    assert bank.executed == {f"t-0000{number}": 1 for number in range(3)}
-    await database.aclose()
+    assert payout.bank.executed == {f"t-0000{number}": 1 for number in range(3)}
 
 
 @pytest.mark.parametrize("cancelled", ["caller", "work"])
 async def test_advance_cancelled_step_loses_no_record(tmp_path: Path, cancelled: str) -> None:
-    """A cancelled caller changes nothing; after cancelled work the transfers are checked at the bank."""
+    """A cancelled caller changes nothing; after cancelled work the transfers are checked at the payout.bank."""
     reached = 0
     for step in range(1, MAX_STEPS):
-        clock, bank = ManualClock(), FakeBank()
-        database = FaultyDatabase(SqliteDatabase(tmp_path / f"{step}.db", clock=clock))
-        payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
+        payout, database = open_faulty_payout(tmp_path / f"{step}.db")
         await insert_batch(
             payout.ledger, payout.channel, "b", each(transfers(3)), policy=Policy(resend=True, quiet_window=30)
         )
@@ -213,10 +205,10 @@ async def test_advance_cancelled_step_loses_no_record(tmp_path: Path, cancelled:
         database.before = no_fault
         if cancelled == "caller":
             assert await payout.states() == ["success"] * 3, step
-        elif bank.executed:
+        elif payout.bank.executed:
             assert set(await payout.states()) <= {"success", "sending", "unknown"}
         await run_until_settled(payout)
-        assert bank.executed == {f"t-0000{number}": 1 for number in range(3)}, step
+        assert payout.bank.executed == {f"t-0000{number}": 1 for number in range(3)}, step
         assert await payout.states() == ["success"] * 3, step
         await database.aclose()
         if steps < step:
@@ -261,10 +253,8 @@ def test_advance_closed_loop_leaves_unknown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-async def test_insert_batch_lost_commit_inserts_once(tmp_path: Path, moment: str) -> None:
-    clock = ManualClock()
-    database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
+async def test_insert_batch_lost_commit_inserts_once(faulty_payout: FaultyPayout, moment: str) -> None:
+    payout, database = faulty_payout
     await queries.batches(payout.ledger)
     failed: list[int] = []
 
@@ -282,13 +272,10 @@ async def test_insert_batch_lost_commit_inserts_once(tmp_path: Path, moment: str
     assert record == await queries.find_batch(payout.ledger, "b")
     assert await payout.states() == ["planned"] * 5
     assert [event.cause for event in await queries.events(payout.ledger, "bank", "app-1", "t-00000")] == ["submit"]
-    await database.aclose()
 
 
-async def test_insert_batch_ledger_down_stores_nothing(tmp_path: Path) -> None:
-    clock = ManualClock()
-    database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
+async def test_insert_batch_ledger_down_stores_nothing(faulty_payout: FaultyPayout) -> None:
+    payout, database = faulty_payout
     await queries.batches(payout.ledger)
 
     def fail_every_commit(step: int, kind: StepKind) -> None:
@@ -300,4 +287,3 @@ async def test_insert_batch_ledger_down_stores_nothing(tmp_path: Path) -> None:
         await insert_batch(payout.ledger, payout.channel, "b", each(transfers(5)))
     database.before = no_fault
     assert await queries.batches(payout.ledger) == []
-    await database.aclose()

@@ -13,29 +13,12 @@ from paystar_async.payouts.models import (
     TRANSITIONS,
     AccountHold,
     Policy,
-    TransferRecord,
     TransferState,
     is_allowed_transition,
 )
+from tests.payouts.bank import transfer_record
 
 STATES = st.sampled_from(list(TransferState))
-
-
-def record(state: TransferState, reason: str = "") -> TransferRecord:
-    return TransferRecord(
-        product="bank",
-        account="app-1",
-        track_id="t",
-        version=1,
-        state=state,
-        attempt=0,
-        amount=1,
-        deposit="d",
-        destination="IR**",
-        batch_id="b",
-        chunk_id="c",
-        reason=reason,
-    )
 
 
 def test_transitions_cover_every_state() -> None:
@@ -94,7 +77,7 @@ def test_transfer_state_is_in_exactly_one_group(state: TransferState) -> None:
 
 @pytest.mark.parametrize("state", list(TransferState))
 def test_outcome_covers_every_state(state: TransferState) -> None:
-    result = record(state, "because").outcome
+    result = transfer_record(state, reason="because").outcome
     kind = {
         TransferState.SUCCESS: Succeeded,
         TransferState.FAILED: Failed,
@@ -108,7 +91,7 @@ def test_outcome_covers_every_state(state: TransferState) -> None:
         assert result.reversed is (state is TransferState.REVERSED)
     if not isinstance(result, Succeeded):
         assert "because" in result.reason
-        quiet = record(state).outcome
+        quiet = transfer_record(state).outcome
         assert not isinstance(quiet, Succeeded)
         assert quiet.reason
 

@@ -11,7 +11,7 @@ from paystar_async.errors import InsufficientBalance as NoMoney
 from paystar_async.errors import InvalidInput as Invalid
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts.classify import AnyTransfer
-from paystar_async.payouts.ledger import observations, queries, updates
+from paystar_async.payouts.ledger import observations, updates
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy
 from tests.payouts.backends import Backend
@@ -196,8 +196,7 @@ async def test_advance_failed_response_is_looked_up_first(
     payout.bank.finds.append(lambda _: entries)
     await run_due_chunks(payout, backend, 1.5)
     assert await payout.states() == [ends]
-    record = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00000")
-    assert record is not None
+    record = await payout.record()
     assert record.reason == ("duplicate track_id" if ends == "failed" else "")
 
 

@@ -48,8 +48,7 @@ async def test_advance_planned_chunk_is_sent_once(payout: PayoutFixture) -> None
     assert await payout.states() == ["success"] * 3
     assert payout.bank.calls == [["t-00000", "t-00001", "t-00002"]]
     assert await payout.causes("t-00001") == ["submit", "intent", "response"]
-    record = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00001")
-    assert record is not None
+    record = await payout.record("t-00001")
     assert (record.ref_code, record.hashid, record.attempt) == ("r-t-00001", "h-t-00001", 1)
 
 
@@ -345,8 +344,7 @@ async def test_advance_early_not_found_is_not_counted(backend: Backend, payout: 
     for _ in range(5):
         await payout.worker.advance(chunk)
         backend.advance_clock(1.9)
-    record = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00000")
-    assert record is not None
+    record = await payout.record()
     assert len(payout.bank.look_ups) >= 1
     assert (record.state.value, record.not_found_count) == ("unknown", 0)
 
@@ -360,8 +358,7 @@ async def test_advance_found_late_takes_bank_status(backend: Backend, payout: Pa
     await payout.worker.advance(chunk)
     backend.advance_clock(61)
     await payout.worker.advance(chunk)
-    record = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00000")
-    assert record is not None
+    record = await payout.record()
     assert record.not_found_count == 2
     payout.bank.execute([transfer(0)])
     backend.advance_clock(61)
@@ -379,8 +376,7 @@ async def test_advance_found_resets_not_found_count(backend: Backend, payout: Pa
     odd = Settlement(track_id="t-00000", status=TransferStatus("queued"))
     payout.bank.finds.append(lambda _: [odd])
     await payout.worker.advance(chunk)
-    record = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00000")
-    assert record is not None
+    record = await payout.record()
     assert (record.state.value, record.not_found_count) == ("unknown", 0)
 
 
@@ -660,8 +656,7 @@ async def test_advance_clock_jump_changes_nothing(backend: Backend, payout: Payo
     backend.clock.jump(-2 * 86_400)
     backend.advance_clock(30)
     await payout.worker.advance(chunk)
-    record = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00000")
-    assert record is not None
+    record = await payout.record()
     assert (record.state.value, record.not_found_count) == ("unknown", 0)
     assert len(payout.bank.look_ups) == 2
 

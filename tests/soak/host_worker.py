@@ -70,7 +70,7 @@ hold = HoldPoint()
 
 def install_hold_points() -> None:
     """Patch the hold points into the package: no public event marks these moments."""
-    acquire, record = ChunkWorker._claim, ChunkWorker._record  # pyright: ignore[reportPrivateUsage]
+    acquire, record = ChunkWorker._acquire_lease, ChunkWorker._record  # pyright: ignore[reportPrivateUsage]
     save, commit = RecordCache.save, PostgresTransaction.commit
 
     async def acquire_and_hold(self: ChunkWorker, snapshot: ChunkSnapshot) -> ChunkLease | NotDue:
@@ -98,7 +98,7 @@ def install_hold_points() -> None:
         await hold.reach("before-key-save")
         await save(self)
 
-    ChunkWorker._claim = acquire_and_hold  # type: ignore[method-assign]
+    ChunkWorker._acquire_lease = acquire_and_hold  # type: ignore[method-assign]
     ChunkWorker._record = hold_and_record  # type: ignore[method-assign]
     PostgresTransaction.commit = hold_and_commit  # type: ignore[method-assign]
     RecordCache.save = hold_and_save  # type: ignore[method-assign]

@@ -228,13 +228,13 @@ class BatchWriter:
     async def _commit(self, contents: BatchFingerprint) -> BatchRecord:
         """Move all rows in one transaction. If the commit has no known result, read whether it was stored."""
         rows, staged = list(self._rows), self._staged
-        for last in (False, True):
+        for is_last in (False, True):
             try:
                 async with self.ledger.transaction(self.connection) as transaction:
                     await self._stage(transaction)
                     record = await self._move(transaction, contents)
             except StorageUnavailable:
-                if last or self.connection is not None:
+                if is_last or self.connection is not None:
                     raise
                 self._rows, self._staged = list(rows), staged
                 if (recorded := await find_batch(self.ledger, self.batch_id)) is not None:
@@ -271,6 +271,20 @@ class BatchWriter:
         if not await transaction.execute(INSERT_BATCH, params | batch):
             return await self._inserted_elsewhere(transaction, contents)
         await transaction.execute(INSERT_ACCOUNT_HOLD, params)
+        moved = await self._move_transfers(transaction, params)
+        step = max(1, MAX_MOVED_ROWS // self.policy.chunk)
+        for first in range(0, self._chunks, step):
+            chunks = {"first_chunk": self._chunk_id(first), "end_chunk": self._chunk_id(first + step)}
+            for sql in (INSERT_CHUNKS, INSERT_EVENTS):
+                await transaction.execute(sql, params | chunks)
+        if moved < contents.count:
+            await self._raise_conflicts(transaction, params)
+        await transaction.execute(DELETE_STAGED, {"plan": self._plan})
+        rows = await transaction.fetch(SELECT_BATCH, {"batch_id": self.batch_id})
+        return batch_of(rows[0])
+
+    async def _move_transfers(self, transaction: LedgerTransaction, params: dict[str, Value]) -> int:
+        """Move the staged transfers in pieces; return how many were not on record."""
         moved, after = 0, ""
         while True:
             end = await transaction.fetch(
@@ -282,18 +296,8 @@ class BatchWriter:
             for sql in (INSERT_BATCH_ITEMS, INSERT_DEPOSIT_HOLDS):
                 await transaction.execute(sql, piece)
             if last is None:
-                break
+                return moved
             after = last
-        step = max(1, MAX_MOVED_ROWS // self.policy.chunk)
-        for first in range(0, self._chunks, step):
-            chunks = {"first_chunk": self._chunk_id(first), "end_chunk": self._chunk_id(first + step)}
-            for sql in (INSERT_CHUNKS, INSERT_EVENTS):
-                await transaction.execute(sql, params | chunks)
-        if moved < contents.count:
-            await self._raise_conflicts(transaction, params)
-        await transaction.execute(DELETE_STAGED, {"plan": self._plan})
-        rows = await transaction.fetch(SELECT_BATCH, {"batch_id": self.batch_id})
-        return batch_of(rows[0])
 
     def _is_looked_up(self, now: float) -> bool:
         """Return True if the batch is looked up at the bank before it is sent, also by the process that submits it."""

@@ -176,8 +176,8 @@ async def _apply(
     return [evolve(record, state=change.after, version=record.version + 1, reason=change.reason, changed_at=at)]
 
 
-_NAMED = frozenset({TransferState.PENDING, TransferState.SUCCESS, TransferState.NEEDS_REVIEW})
-"""States in which the record's hashid may name the payment of an entry."""
+_AT_BANK = frozenset({TransferState.PENDING, TransferState.SUCCESS, TransferState.NEEDS_REVIEW})
+"""States in which the bank may have the recorded payment, so that an entry with another hashid is another payment."""
 
 
 def transition_for(transfer: StoredTransfer, observed: Classification) -> Transition | None:
@@ -199,7 +199,7 @@ def transition_for(transfer: StoredTransfer, observed: Classification) -> Transi
         record.state is TransferState.NEEDS_REVIEW or not failure_covers_all_attempts(transfer, entry)
     ):
         return None  # another attempt may have been paid: a status check or manual review decides
-    if record.state in _NAMED and is_different_payment(record.hashid, entry):
+    if record.state in _AT_BANK and is_different_payment(record.hashid, entry):
         # An entry of another attempt proves nothing about this one.
         change = Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=TWO_HASHIDS)
         return change if after is not TransferState.FAILED and change.is_allowed else None

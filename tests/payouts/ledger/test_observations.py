@@ -119,8 +119,7 @@ async def test_apply_observations_applies_bank_list(backend: Backend, payout: Pa
     for chunk in chunks:
         await payout.worker.advance(chunk)
     assert len(payout.bank.calls) == 5
-    record = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00001")
-    assert record is not None
+    record = await payout.record("t-00001")
     assert record.outcome.track_id == "t-00001"
     assert getattr(record.outcome, "reversed", False) is True
 
@@ -132,8 +131,7 @@ async def test_apply_observations_lagging_list_keeps_failure(backend: Backend, p
     await payout.worker.advance(chunk)
     backend.advance_clock(2)
     await payout.worker.advance(chunk)
-    record = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00000")
-    assert record is not None
+    record = await payout.record()
     assert record.state is TransferState.FAILED
     assert (
         await observations.apply_observations(

@@ -1,6 +1,5 @@
 """Test transitions: they compare and set the version of a record."""
 
-from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.ledger.updates import Transition, transition_transfers
 from paystar_async.payouts.models import TransferState
@@ -9,8 +8,7 @@ from tests.payouts.bank import PayoutFixture, each, transfers
 
 async def test_transition_transfers_stale_record_is_noop(payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
-    stale = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00000")
-    assert stale is not None
+    stale = await payout.record()
     await payout.worker.advance((await payout.chunks())[0])
     async with payout.ledger.transaction() as transaction:
         change = Transition(record=stale, after=TransferState.FAILED)

@@ -88,10 +88,10 @@ class BankWithList(FakeBank):
         return Response(value=entries, status=1, message="", http_status=200, headers={}, body=b"")
 
 
-async def run_reconcile(payout: PayoutFixture, window: float = 3600) -> Reconciliation:
-    return await reconcile.reconcile(
-        cast("Any", SimpleNamespace(ledger=payout.ledger, channels={"x": payout.channel})), window
-    )
+async def run_reconcile(payout: PayoutFixture) -> Reconciliation:
+    """Compare the transfers of the last hour."""
+    runtime: Any = SimpleNamespace(ledger=payout.ledger, channels={"x": payout.channel})
+    return await reconcile.reconcile(runtime, 3600)
 
 
 async def plan_batch(payout: PayoutFixture, batch_id: str, values: Sequence[AnyTransfer], **policy: Any) -> None:
