@@ -123,7 +123,7 @@ class PaymentVerifier:
             try:
                 transaction = await self._inquire()
             except PaystarError as error:
-                if receipt is not None and self._sent_receipt is None and not is_passing(error):
+                if receipt is not None and self._sent_receipt is None and not is_temporary(error):
                     result = await self._verify(receipt)
                     if result is not None:
                         return result
@@ -298,7 +298,7 @@ class PaymentVerifier:
 
     def _decide_without_inquiry(self, error: PaystarError) -> VerificationResult:
         """Return the result where the inquiry failed: Undecided, unless verify decided the payment for good."""
-        if not is_passing(error):
+        if not is_temporary(error):
             # No other amount will ever be known.
             verdict = judge_amount(self._request.amount, price=self._price)
             if isinstance(verdict, AmountMismatch):
@@ -309,7 +309,7 @@ class PaymentVerifier:
             return VerificationResult(outcome=AmountMismatch(expected=self._request.amount), settled=True)
         if isinstance(error, UnknownRefNum):
             return VerificationResult(outcome=Declined(reason=str(error.args[0])), settled=True)
-        if not is_passing(error) and self._doubt is None:
+        if not is_temporary(error) and self._doubt is None:
             if self._refusal is not None:
                 return self._refused(self._refusal)
             if self._sent_receipt is None:
@@ -341,7 +341,7 @@ async def verify_caller_order(
     return (await PaymentVerifier(gateway, request, CALLER_ORDER).check()).outcome
 
 
-def is_passing(error: PaystarError) -> bool:
+def is_temporary(error: PaystarError) -> bool:
     """Return True if a later inquiry may well get a response."""
     if isinstance(error, InvalidResponse) or (isinstance(error, StatusError) and error.status == error.http_status):
         return error.http_status is None or http_may_have_executed(error.http_status)

@@ -8,7 +8,6 @@ import csv
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
-from os import PathLike
 from pathlib import Path
 
 from attrs import define, field
@@ -65,11 +64,6 @@ class Table:
     def is_hidden(self, column: int) -> bool:
         """Return True if the spreadsheet does not show the column."""
         return self.source is not None and any(first <= column <= last for first, last in self.source.hidden_columns)
-
-
-def is_path(source: object) -> bool:
-    """Return True if the source is the path of a file, not the transfers themselves."""
-    return isinstance(source, str | PathLike)
 
 
 def is_blank(cell: object) -> bool:

@@ -20,7 +20,7 @@ from paystar_async.runtime.wake_event import WakeEvent
 from paystar_async.storage.database import Database
 from paystar_async.storage.encryption import Crypto
 
-MISSING = {
+_MISSING_ACCOUNT = {
     "bank": "bank transfers need an application: Paystar(application=Application(…)), PAYSTAR_APPLICATION_ID",
     "wallet": "wallet settlements need a wallet: Paystar(wallet=Wallet(…)), PAYSTAR_WALLET_HASHID",
 }
@@ -104,7 +104,7 @@ class PayoutRuntime:
     def channel(self, name: ProductName) -> PayoutChannel:
         """Return the channel of a product; raise ConfigurationError if its account is not configured."""
         if name not in self.channels:
-            raise ConfigurationError("the account that pays is not configured", hint=MISSING[name])
+            raise ConfigurationError("the account that pays is not configured", hint=_MISSING_ACCOUNT[name])
         return self.channels[name]
 
     def check(self) -> None:

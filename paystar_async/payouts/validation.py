@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from contextlib import aclosing, closing
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from paystar_async.models.base import fields_of
 from paystar_async.models.transfers import Transfer
 from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.models import ProductName
-from paystar_async.payouts.readers import Table, file_error, is_path, open_table
+from paystar_async.payouts.readers import Table, file_error, open_table
 from paystar_async.payouts.rows import FIELD_NAMES, ItemReader, RowResult, match_columns
 from paystar_async.storage.seen_track_ids import SeenTrackIds
 
@@ -70,7 +70,7 @@ class Plan:
 
 
 @define
-class _ReportBuilder:
+class _PlanBuilder:
     """Counts of the transfers read so far, from which a Plan is made.
 
     Attributes:
@@ -121,7 +121,7 @@ async def plan(source: Source, *, sheet: str | None = None) -> Plan:
         InvalidValue: the file cannot be read or its columns are wrong, a sheet has to be chosen, or the source is not
             an iterable.
     """
-    builder = _ReportBuilder()
+    builder = _PlanBuilder()
     async with aclosing(_read_valid(source, builder, sheet=sheet)) as transfers:
         async for _ in transfers:
             pass
@@ -143,7 +143,7 @@ async def validated_transfers(
         InvalidValue: the file cannot be read or its columns are wrong, the source is not an iterable or is empty, or
             its transfers differ from the plan.
     """
-    builder = _ReportBuilder(is_hashed=planned is not None)
+    builder = _PlanBuilder(is_hashed=planned is not None)
     async with aclosing(_read_valid(source, builder, sheet=sheet)) as transfers:
         async for transfer in transfers:
             if not builder.bad:
@@ -158,13 +158,11 @@ async def validated_transfers(
         )
 
 
-async def _read_valid(
-    source: Source, builder: _ReportBuilder, *, sheet: str | None
-) -> AsyncGenerator[AnyTransfer, None]:
+async def _read_valid(source: Source, builder: _PlanBuilder, *, sheet: str | None) -> AsyncGenerator[AnyTransfer, None]:
     """Yield the valid transfers, and count them and the errors in the builder."""
     with closing(SeenTrackIds()) as seen_track_ids:
-        if is_path(source):
-            reading = _read_file(source, builder, sheet)
+        if isinstance(source, str | PathLike):
+            reading = _read_file(Path(source), builder, sheet)
         elif sheet is not None:
             raise InvalidValue("sheet", expected="a sheet of a workbook", got="transfers that are no file")
         else:
@@ -189,8 +187,7 @@ ReadResults = AsyncGenerator[tuple[int, RowResult], None]
 """The number of each row or item, and its transfer or errors."""
 
 
-async def _read_file(source: Source, builder: _ReportBuilder, sheet: str | None) -> ReadResults:
-    path = Path(fspath(cast("str | PathLike[str]", source)))
+async def _read_file(path: Path, builder: _PlanBuilder, sheet: str | None) -> ReadResults:
     # In a thread: opening a workbook reads all of its texts.
     table = builder.table = await to_thread.run_sync(open_table, path, FIELD_NAMES, sheet)
     with closing(table.rows) as rows:

@@ -27,7 +27,7 @@ from paystar_async.models.gateway import GatewayStatus
 from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired, Undecided, Verified
 from paystar_async.payments.models import VERIFY_IN_FLIGHT_SECONDS
 from paystar_async.payments.outcomes import PaymentOutcome
-from paystar_async.payments.verification import MAX_CALL_SECONDS, PaymentVerifier, is_passing
+from paystar_async.payments.verification import MAX_CALL_SECONDS, PaymentVerifier, is_temporary
 from paystar_async.payments.verification_models import (
     CALLER_ORDER,
     STORED_ORDER,
@@ -662,5 +662,5 @@ async def test_confirm_mapping_is_refused() -> None:
     ],
     ids=repr,
 )
-def test_is_passing_is_false_for_a_final_response(error: PaystarError, expected: bool) -> None:
-    assert is_passing(error) is expected
+def test_is_temporary_is_false_for_a_final_response(error: PaystarError, expected: bool) -> None:
+    assert is_temporary(error) is expected

@@ -66,7 +66,21 @@ async def each(values: Iterable[AnyTransfer]) -> AsyncIterator[AnyTransfer]:
 
 
 class FakeBank:
-    """A bank that executes every transfer it is sent, unless its script has another act for the call."""
+    """A bank that executes every transfer it is sent, unless its script has another act for the call.
+
+    Attributes:
+        script: the acts of the next calls.
+        finds: functions that return the entries of the next look-ups, given the track_id.
+        status: the status of transfers that are executed.
+        executed: how often each track_id was executed.
+        statuses: the status of each track_id.
+        calls: the track_ids of each call.
+        look_ups: the track_id of each look-up; None for the list.
+        before_sends: the ``before_send`` of each call.
+        on_send: called before the first byte of a call; a returned awaitable is awaited.
+        on_response: awaited before the response of a call.
+        on_find: awaited before the response of a look-up.
+    """
 
     def __init__(self) -> None:
         self.script: deque[Act] = deque()

@@ -60,8 +60,8 @@ async def test_migrate_foreign_tables_are_refused(db: Database, foreign: str) ->
     await db.aclose()
 
 
-async def test_migrate_concurrent_processes_agree(location: str) -> None:
-    databases = [database(location) for _ in range(8)]
+async def test_migrate_concurrent_processes_agree(database_location: str) -> None:
+    databases = [database(database_location) for _ in range(8)]
     await asyncio.gather(*(db.migrate("things", SCHEMA) for db in databases))
     assert await databases[0].fetch("SELECT version FROM paystar_schema") == [{"version": 1}]
     for db in databases:

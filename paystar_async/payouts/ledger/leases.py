@@ -100,7 +100,7 @@ class NotDue:
 
     Attributes:
         due_at: when to call again, in the ledger's time; None: not before ``resume``.
-        waits_for: the deposit account whose next turn or free place the chunk waits for; None: only for its time.
+        waits_for: the deposit account whose next turn or free slot the chunk waits for; None: only for its time.
         is_taken: True if another sender has the chunk.
         was_sent: True if this process has just sent the chunk, which used a turn of the deposit account.
     """
@@ -216,7 +216,7 @@ async def postpone(ledger: LedgerDatabase, snapshot: ChunkSnapshot, pause: float
 
 
 async def extend_slots(ledger: LedgerDatabase, chunk_ids: Collection[str]) -> None:
-    """Extend the places of chunks that this process is sending."""
+    """Extend the slots of chunks that this process is sending."""
     ids: dict[str, Value] = {f"id{number}": chunk_id for number, chunk_id in enumerate(chunk_ids)}
     sql = EXTEND_SLOTS.format(chunk_ids=", ".join(f":{name}" for name in ids))
     async with ledger.transaction() as transaction:

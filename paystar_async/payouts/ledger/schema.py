@@ -22,7 +22,7 @@ SCHEMA = (
     )
     """,
     # `runner`: the ledger session that submitted the chunk, or has looked it up at the bank since.
-    # `slot_until`: end of the chunk's place in its account's concurrency; extended while the sender lives.
+    # `slot_until`: end of the chunk's slot in its account's concurrency; extended while the sender lives.
     """
     CREATE TABLE paystar_payout_chunks (
         chunk_id TEXT PRIMARY KEY,

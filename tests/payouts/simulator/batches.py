@@ -1,7 +1,6 @@
 """The batches of a seed."""
 
 import random
-from collections.abc import AsyncGenerator, Iterable
 
 from paystar_async import Transfer, WalletTransfer
 from paystar_async.payouts.classify import AnyTransfer
@@ -38,9 +37,3 @@ def _value(rng: random.Random, world: World, track_id: str, *, wallet: bool) -> 
         destination_lastname=name,
         track_id=track_id,
     )
-
-
-async def each(values: Iterable[AnyTransfer]) -> AsyncGenerator[AnyTransfer, None]:
-    """Yield the values."""
-    for value in values:
-        yield value

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -27,8 +27,9 @@ from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import LookBeforeSend, Policy
 from paystar_async.payouts.worker import ChunkWorker
 from paystar_async.runtime.tasks import BackgroundTasks
+from tests.payouts.bank import each
 from tests.payouts.simulator.bank import HASHID, Bank, Repeats
-from tests.payouts.simulator.batches import DEPOSITS, draw_batches, each
+from tests.payouts.simulator.batches import DEPOSITS, draw_batches
 from tests.payouts.simulator.engine import SimEngine
 from tests.payouts.simulator.faulty_middleware import FaultyMiddleware
 from tests.payouts.simulator.invariants import InvariantChecker
@@ -429,11 +430,10 @@ def _fixed_randomness(seed: int) -> Generator[None]:
         random.setstate(state)
 
 
-def first_violation(seeds: Sequence[int], on_story: Callable[[SeedResult], Any] = lambda _: None) -> SeedResult | None:
+def first_violation(seeds: Sequence[int]) -> SeedResult | None:
     """Return the result of the first seed that violates an invariant, or None."""
     for seed in seeds:
         result = run_seed(seed)
-        on_story(result)
         if result.violations:
             return result
     return None

@@ -97,18 +97,18 @@ class Store:
             raise host.note_store_error(StorageUnavailable("the store is down"))
         if self.holder is not None:
             raise host.note_store_error(StorageUnavailable("the store is locked"))
-        turn = self.holder = _StoreLock(host)
+        lock = self.holder = _StoreLock(host)
         self.connection.execute("BEGIN IMMEDIATE")
-        self.world.call_later(TRANSACTION_SECONDS, lambda: self.end(turn, "ROLLBACK"))
-        return turn
+        self.world.call_later(TRANSACTION_SECONDS, lambda: self.end(lock, "ROLLBACK"))
+        return lock
 
-    def end(self, turn: "_StoreLock", how: str) -> None:
-        if self.holder is turn:
+    def end(self, lock: "_StoreLock", how: str) -> None:
+        if self.holder is lock:
             before, self._changes = self._changes, self.connection.total_changes
             self.connection.execute(how)
             self.holder = None
             if how == "COMMIT" and self._changes != before:
-                self.committer = turn.host
+                self.committer = lock.host
                 if self.snapshots is not None:
                     self.snapshots.append(self.connection.serialize())
                 self.on_commit()
@@ -139,18 +139,18 @@ class SimDatabase:
     async def transaction(self) -> AsyncGenerator[Transaction, None]:
         world, host = self._store.world, self._host
         await host.step("begins a transaction")
-        turn = await self._store.acquire(host)
+        lock = await self._store.acquire(host)
         try:
-            yield _SimTransaction(self._store, host, turn)
+            yield _SimTransaction(self._store, host, lock)
             await host.step("commits")
-            if self._store.holder is not turn:
+            if self._store.holder is not lock:
                 raise host.note_store_error(self._store.transaction_error())
             if world.chance(world.fault_rates.storage_error):
-                self._store.end(turn, world.rng.choice(("COMMIT", "ROLLBACK")))
+                self._store.end(lock, world.rng.choice(("COMMIT", "ROLLBACK")))
                 raise host.note_store_error(StorageUnavailable("the store went away while it committed"))
-            self._store.end(turn, "COMMIT")
+            self._store.end(lock, "COMMIT")
         except BaseException:
-            self._store.end(turn, "ROLLBACK")
+            self._store.end(lock, "ROLLBACK")
             raise
         await host.step("has committed")
 
@@ -176,8 +176,8 @@ class SimDatabase:
 class _SimTransaction:
     values = staticmethod(numbered_values)
 
-    def __init__(self, store: Store, host: Host, turn: _StoreLock) -> None:
-        self._store, self._host, self._turn = store, host, turn
+    def __init__(self, store: Store, host: Host, lock: _StoreLock) -> None:
+        self._store, self._host, self._lock = store, host, lock
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
         return (await self._run(sql, parameters)).rowcount
@@ -188,10 +188,10 @@ class _SimTransaction:
     async def _run(self, sql: str, parameters: Parameters) -> sqlite3.Cursor:
         store, world = self._store, self._store.world
         await self._host.step("runs a statement")
-        if store.holder is not self._turn:
+        if store.holder is not self._lock:
             raise self._host.note_store_error(store.transaction_error())
         if world.chance(world.fault_rates.storage_error):
-            store.end(self._turn, "ROLLBACK")
+            store.end(self._lock, "ROLLBACK")
             raise self._host.note_store_error(StorageUnavailable("the store went away"))
         if sql.startswith("SELECT CAST(:origin"):  # the process opens the ledger; a failed open is repeated
             self._host.origin = store.origin

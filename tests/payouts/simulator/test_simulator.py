@@ -35,24 +35,24 @@ FAULTS = {
 
 
 @pytest.fixture(scope="module")
-def stories() -> list[SeedResult]:
+def results() -> list[SeedResult]:
     return [run_seed(seed) for seed in SEEDS]
 
 
-def test_simulator_pays_once_and_agrees_with_bank(stories: list[SeedResult]) -> None:
-    assert {result.seed: result.violations for result in stories if result.violations} == {}
+def test_simulator_pays_once_and_agrees_with_bank(results: list[SeedResult]) -> None:
+    assert {result.seed: result.violations for result in results if result.violations} == {}
 
 
-def test_simulator_injects_every_fault(stories: list[SeedResult]) -> None:
+def test_simulator_injects_every_fault(results: list[SeedResult]) -> None:
     """A simulator with few faults proves little."""
-    states = Counter(state for result in stories for state in result.states)
-    faults = Counter(fault for result in stories for _, event in result.trace for fault in FAULTS if fault in event)
+    states = Counter(state for result in results for state in result.states)
+    faults = Counter(fault for result in results for _, event in result.trace for fault in FAULTS if fault in event)
     transitions = Counter(
-        event.partition(": ")[2] for result in stories for _, event in result.trace if event.startswith("ledger")
+        event.partition(": ")[2] for result in results for _, event in result.trace if event.startswith("ledger")
     )
     assert states.keys() >= {"success", "failed", "needs_review"}
     assert faults.keys() == FAULTS
-    assert sum(result.crashes for result in stories) > 3 * len(stories)
+    assert sum(result.crashes for result in results) > 3 * len(results)
     assert transitions.keys() >= {
         "sending -> unknown",
         "sending -> planned",
@@ -69,13 +69,13 @@ def test_simulator_injects_every_fault(stories: list[SeedResult]) -> None:
 
 
 @pytest.mark.parametrize("seed", [3, 7])
-def test_simulator_same_seed_replays_exactly(stories: list[SeedResult], seed: int) -> None:
+def test_simulator_same_seed_replays_exactly(results: list[SeedResult], seed: int) -> None:
     replay = run_seed(seed)
-    assert replay.trace == stories[seed].trace
-    assert replay == stories[seed]
+    assert replay.trace == results[seed].trace
+    assert replay == results[seed]
 
 
-def test_simulator_other_process_replays_exactly(stories: list[SeedResult]) -> None:
+def test_simulator_other_process_replays_exactly(results: list[SeedResult]) -> None:
     """No event depends on the order of a set, or on an address in memory."""
     script = "from tests.payouts.simulator.run import run_seed\nfor seed in (3, 7): print(repr(run_seed(seed).trace))"
     for hash_seed in ("0", "1"):
@@ -86,11 +86,11 @@ def test_simulator_other_process_replays_exactly(stories: list[SeedResult]) -> N
             text=True,
             check=True,
         )
-        assert process.stdout.splitlines() == [repr(stories[seed].trace) for seed in (3, 7)]
+        assert process.stdout.splitlines() == [repr(results[seed].trace) for seed in (3, 7)]
 
 
-def test_simulator_seeds_differ(stories: list[SeedResult]) -> None:
-    assert len({result.trace for result in stories}) == len(stories)
+def test_simulator_seeds_differ(results: list[SeedResult]) -> None:
+    assert len({result.trace for result in results}) == len(results)
 
 
 @pytest.mark.parametrize("planted_bug", PLANTED_BUGS, ids=lambda planted_bug: planted_bug.__name__)
