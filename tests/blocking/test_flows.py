@@ -89,7 +89,7 @@ class TestTransfers:
         with pytest.raises(OSError, match="disk"):
             next(outcomes)
 
-    def test_batch_left_early_reads_no_further(self, paystar: BlockingPaystar, sandbox: Sandbox) -> None:
+    def test_batch_left_early_reads_no_further(self, paystar: BlockingPaystar) -> None:
         source = Source(100_000)
         for outcome in paystar.transfers.batch(source, chunk=1):
             assert isinstance(outcome, Succeeded)
@@ -149,7 +149,7 @@ class TestPayments:
 
 
 class TestPayouts:
-    def test_submit_pays_batch(self, paystar: BlockingPaystar, sandbox: Sandbox, tmp_path: Path) -> None:
+    def test_submit_pays_batch(self, paystar: BlockingPaystar, tmp_path: Path) -> None:
         source = Source(60)
         plan = paystar.payouts.plan(source)
         batch = paystar.payouts.submit(Source(60), batch_id="b", planned=plan)

@@ -213,8 +213,8 @@ class PostgresBackend(_ServerBackend):
             connection.execute(sql.encode(), (value, key.account))
 
     def raw_record(self, key: KeyId) -> dict[str, object]:
-        with psycopg.connect(self.name, row_factory=dict_row) as connection:
-            [row] = connection.execute("SELECT * FROM paystar_keys WHERE account = %s", (key.account,)).fetchall()
+        with psycopg.connect(self.name) as connection, connection.cursor(row_factory=dict_row) as cursor:
+            [row] = cursor.execute("SELECT * FROM paystar_keys WHERE account = %s", (key.account,)).fetchall()
             return row
 
 

@@ -155,7 +155,7 @@ async def test_resolve_resent_is_not_failed_by_refusal(backend: Backend, payout:
     assert await payout.states() == ["needs_review"]
 
 
-async def test_resolve_success_is_not_reversed_by_failed_attempt(backend: Backend, payout: PayoutFixture) -> None:
+async def test_resolve_success_is_not_reversed_by_failed_attempt(payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     payout.bank.script.append(responding(entry("success", "third"), entry("success", "second")))
     await payout.worker.advance((await payout.chunks())[0])
@@ -174,7 +174,7 @@ async def test_apply_observations_paid_failure_needs_review(backend: Backend, pa
     assert await payout.states() == ["needs_review"]
 
 
-async def test_apply_observations_masked_merges_entries(backend: Backend, payout: PayoutFixture) -> None:
+async def test_apply_observations_masked_merges_entries(payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each([transfer(0, destination_account="6037990000000006")]))
     payout.bank.script.append(responding(entry("success")))
     await payout.worker.advance((await payout.chunks())[0])
@@ -200,16 +200,14 @@ async def test_resolve_masked_transfer_cannot_be_resent(backend: Backend, payout
     assert (await observations.resolve(payout.ledger, "bank", "app-1", ID, "failed")).state is TransferState.FAILED
 
 
-async def test_advance_two_ref_codes_need_review(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_two_ref_codes_need_review(payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     payout.bank.script.append(responding(entry("success", ref_code="1"), entry("success", ref_code="2")))
     await payout.worker.advance((await payout.chunks())[0])
     assert await payout.states() == ["needs_review"]
 
 
-async def test_resolve_concurrent_second_is_refused(
-    backend: Backend, payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_resolve_concurrent_second_is_refused(payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     payout.bank.script.append(responding(entry("success", "first", extra={"amount": 1})))
     await payout.worker.advance((await payout.chunks())[0])

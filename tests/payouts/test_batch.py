@@ -41,7 +41,7 @@ async def test_outcomes_rejected_transfer_fails_alone(client: Client) -> None:
     assert str(report) == "b: 1 failed (10,999 Rial), 2 success (2,040 Rial)"
 
 
-async def test_outcomes_leaving_loop_keeps_paying(client: Client, sandbox: Sandbox) -> None:
+async def test_outcomes_leaving_loop_keeps_paying(client: Client) -> None:
     async with client() as paystar:
         batch = await paystar.payouts.submit(transfers(20), batch_id="b", policy=QUICK)
         async for _ in batch.outcomes():

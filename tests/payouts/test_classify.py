@@ -159,9 +159,9 @@ def test_classify_success_of_other_hashid_outlasts_failures() -> None:
     """A bank that refuses repeats lists what it paid and what it refused."""
     assert verdict([entry(status="failed", hashid="b"), entry(hashid="a")]) is Verdict.REPORTED
     assert verdict([entry(status="failed", hashid="a"), entry(hashid="a")]) is Verdict.CONTRADICTION
-    for unclear in ({"hashid": None}, {"hashid": ""}):
-        assert verdict([entry(status="failed", **unclear), entry(hashid="a")]) is Verdict.CONTRADICTION
-        assert verdict([entry(status="failed", hashid="a"), entry(**unclear)]) is Verdict.CONTRADICTION
+    for missing in (None, ""):
+        assert verdict([entry(status="failed", hashid=missing), entry(hashid="a")]) is Verdict.CONTRADICTION
+        assert verdict([entry(status="failed", hashid="a"), entry(hashid=missing)]) is Verdict.CONTRADICTION
     assert verdict([entry(status="failed", hashid="a"), entry(status="failed", hashid="b")]) is Verdict.REPORTED
 
 

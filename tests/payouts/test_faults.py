@@ -15,7 +15,6 @@ from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import Policy
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.sqlite import SqliteDatabase
-from tests.payouts.backends import Backend
 from tests.payouts.bank import FakeBank, PayoutFixture, each, transfers
 from tests.payouts.faulty import FaultyPayout, StepKind, failing, no_fault, open_faulty_payout
 
@@ -217,7 +216,7 @@ async def test_advance_cancelled_step_loses_no_record(tmp_path: Path, cancelled:
     assert 8 < reached < MAX_STEPS - 1
 
 
-async def test_advance_cancelled_caller_loses_no_record(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_cancelled_caller_loses_no_record(payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
     [chunk] = await payout.chunks()
     thinking = asyncio.Event()

@@ -16,7 +16,7 @@ from tests.payouts.bank import PayoutFixture, each, transfers
 SELECT_SLOT = "SELECT slot_until FROM paystar_payout_chunks WHERE phase = 'sending'"
 
 
-async def start_sending(backend: Backend, payout: PayoutFixture) -> tuple[asyncio.Task[float | None], asyncio.Event]:
+async def start_sending(payout: PayoutFixture) -> tuple[asyncio.Task[float | None], asyncio.Event]:
     """Return the task of a call that holds the only slot, and the event that ends the call."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=Policy(chunk=1, concurrency=1))
     sent, response_allowed = asyncio.Event(), asyncio.Event()
@@ -45,7 +45,7 @@ async def let_heartbeats_pass(backend: Backend, payout: PayoutFixture, times: in
 
 
 async def test_heartbeat_running_send_keeps_slot(backend: Backend, payout: PayoutFixture) -> None:
-    task, response_allowed = await start_sending(backend, payout)
+    task, response_allowed = await start_sending(payout)
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
     await let_heartbeats_pass(backend, payout, 5)
     assert 5 * HEARTBEAT_SECONDS > SLOT_SECONDS
@@ -68,7 +68,7 @@ async def test_heartbeat_killed_sender_frees_slot(
         raise StorageUnavailable("no route to the server")
 
     monkeypatch.setattr(heartbeat, "extend_slots", fail)
-    task, response_allowed = await start_sending(backend, payout)
+    task, response_allowed = await start_sending(payout)
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
     backend.advance_clock(SLOT_SECONDS + 0.1)
     await other.worker.advance((await payout.chunks())[1])

@@ -204,7 +204,7 @@ async def test_due_queue_older_ledger_is_refused(backend: Backend, payout: Payou
     await assert_refuses(other, chunks[1], "older than it was before")
 
 
-async def test_advance_after_failover_is_refused(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_after_failover_is_refused(payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     [chunk] = await payout.chunks()
     assert payout.ledger.identity.origin

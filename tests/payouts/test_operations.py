@@ -29,7 +29,7 @@ async def test_resume_after_insufficient_funds_sends_unsent(client: Client, sand
     assert {line.count for line in sandbox.ledger.values()} == {1}
 
 
-async def test_pause_deposit_keeps_other_deposits_paying(client: Client, sandbox: Sandbox) -> None:
+async def test_pause_deposit_keeps_other_deposits_paying(client: Client) -> None:
     async with client() as paystar:
         await paystar.payouts.pause(deposit=DEPOSIT)
         batch_transfers = [*transfers(3), transfer(7, deposit=OTHER_DEPOSIT)]
@@ -42,7 +42,7 @@ async def test_pause_deposit_keeps_other_deposits_paying(client: Client, sandbox
         assert (await (await paystar.payouts.submit([wallet_transfer()], batch_id="w")).wait()).under_way.count == 1
 
 
-async def test_holds_and_totals_show_paused_deposit(client: Client, sandbox: Sandbox) -> None:
+async def test_holds_and_totals_show_paused_deposit(client: Client) -> None:
     async with client() as paystar:
         assert await paystar.payouts.holds() == []
         assert set((await paystar.payouts.totals()).values()) == {Subtotal()}

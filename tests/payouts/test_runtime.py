@@ -26,7 +26,7 @@ async def test_payouts_without_database_names_setting(method: str, sandbox: Sand
         assert (await paystar.payouts.plan(transfers(2))).total == 2_010  # which needs none
 
 
-async def test_submit_without_account_names_setting(client: Client, sandbox: Sandbox) -> None:
+async def test_submit_without_account_names_setting(client: Client) -> None:
     async with client(application=None) as paystar:
         with pytest.raises(ConfigurationError, match="PAYSTAR_APPLICATION_ID"):
             await paystar.payouts.submit(transfers(1), batch_id="b")

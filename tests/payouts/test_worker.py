@@ -506,9 +506,9 @@ async def test_advance_refused_account_is_suspended_once(backend: Backend, payou
     assert payout.bank.executed == {f"t-{number:05d}": 1 for number in range(12)}
 
 
-async def test_advance_no_funds_pauses_until_resume(backend: Backend, payout: PayoutFixture) -> None:
-    respond_in_reverse = [transfer(number, deposit=DEPOSIT if number % 2 else "0119999999999") for number in range(4)]
-    await insert_batch(payout.ledger, payout.channel, "b", each(respond_in_reverse), policy=Policy(chunk=1))
+async def test_advance_no_funds_pauses_until_resume(payout: PayoutFixture) -> None:
+    values = [transfer(number, deposit=DEPOSIT if number % 2 else "0119999999999") for number in range(4)]
+    await insert_batch(payout.ledger, payout.channel, "b", each(values), policy=Policy(chunk=1))
     payout.bank.script.append(raising(InsufficientBalance(9, "no money")))
     first, second, third, fourth = await payout.chunks()
     snapshot = await load_chunk(payout.ledger, first)
@@ -518,14 +518,14 @@ async def test_advance_no_funds_pauses_until_resume(backend: Backend, payout: Pa
     for chunk in (second, third, fourth):
         await payout.worker.advance(chunk)
     states = {record.track_id: record.state.value for _, record in await queries.page(payout.ledger, "b")}
-    paused = [value.track_id for value in respond_in_reverse if value.deposit == short]
+    paused = [value.track_id for value in values if value.deposit == short]
     assert {name for name, state in states.items() if state != "success"} == set(paused)
     assert [event.name for event in payout.events] == ["payouts_insufficient_funds"]
     assert sorted(states.values()) == ["paused_funds", "planned", "success", "success"]
     assert await updates.resume(payout.ledger, "bank", "app-1", short) == 1
     for chunk in (first, second, third, fourth):
         await payout.worker.advance(chunk)
-    assert payout.bank.executed == {value.track_id: 1 for value in respond_in_reverse}
+    assert payout.bank.executed == {value.track_id: 1 for value in values}
     assert await payout.states() == ["success"] * 4
 
 
@@ -601,8 +601,8 @@ async def test_pause_account_stops_sends_not_checks(backend: Backend, payout: Pa
 
 
 async def test_pause_deposit_keeps_others_paying(payout: PayoutFixture) -> None:
-    respond_in_reverse = [transfer(0), transfer(1, deposit="0119999999999")]
-    await insert_batch(payout.ledger, payout.channel, "b", each(respond_in_reverse))
+    values = [transfer(0), transfer(1, deposit="0119999999999")]
+    await insert_batch(payout.ledger, payout.channel, "b", each(values))
     await updates.pause(payout.ledger, "bank", "app-1", DEPOSIT)
     for chunk in await payout.chunks():
         await payout.worker.advance(chunk)
@@ -628,7 +628,7 @@ async def test_advance_wallet_sends_and_checks(backend: Backend) -> None:
     assert await payout.states() == ["success", "failed", "pending"]
 
 
-async def test_advance_engine_without_callback_sends_nothing(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_engine_without_callback_sends_nothing(payout: PayoutFixture) -> None:
     [chunk] = await plan_batch(payout)
     payout.supports_before_send = False
     with pytest.raises(ConfigurationError, match="engine"):

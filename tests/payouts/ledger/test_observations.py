@@ -14,7 +14,7 @@ from tests.payouts.bank import PayoutFixture, each, raising, responding, transfe
 from tests.payouts.ledger.tables import entry_of
 
 
-async def test_resolve_ends_manual_review(backend: Backend, payout: PayoutFixture) -> None:
+async def test_resolve_ends_manual_review(payout: PayoutFixture) -> None:
     for name, verdict, state in (("a", "success", "success"), ("b", "failed", "failed"), ("c", "resend", "planned")):
         value = transfer(0, track_id=name)
         await insert_batch(payout.ledger, payout.channel, name, each([value]))
@@ -58,7 +58,7 @@ async def test_resolve_without_review_is_refused(payout: PayoutFixture) -> None:
     assert await payout.states() == ["planned"]
 
 
-async def test_apply_observations_other_hashid_needs_review(backend: Backend, payout: PayoutFixture) -> None:
+async def test_apply_observations_other_hashid_needs_review(payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)), policy=Policy(chunk=1))
     payout.bank.status = TransferStatus.PENDING
     for chunk_id in await payout.chunks():

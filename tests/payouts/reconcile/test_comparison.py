@@ -114,7 +114,7 @@ class TestPaidTwice:
 class TestStatus:
     """The updated state of the ledger is compared with the bank's status."""
 
-    async def test_reconcile_sending_is_unchanged(self, payout: PayoutFixture, bank: BankWithList) -> None:
+    async def test_reconcile_sending_is_unchanged(self, payout: PayoutFixture) -> None:
         await plan_and_send(payout, "b", stored_transfers(1))
         await plan_batch(payout, "c", transfers_numbered(1))
         payout.bank.on_response = lambda: compare_within(payout)

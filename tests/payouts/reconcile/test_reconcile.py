@@ -322,7 +322,7 @@ class TestLookUps:
             await run_reconcile(payout)
         assert len(bank.queries) <= 1 + MAX_CONCURRENT_FINDS
 
-    async def test_reconcile_refused_transfer_is_not_missing(self, payout: PayoutFixture, bank: BankWithList) -> None:
+    async def test_reconcile_refused_transfer_is_not_missing(self, payout: PayoutFixture) -> None:
         payout.bank.script.append(raising(InvalidInput(10, "no", endpoint="transfers.settle")))
         await plan_and_send(payout, "b", stored_transfers(1))
         assert await payout.states() == ["failed"]
@@ -368,7 +368,7 @@ class TestLookUps:
         result = await run_reconcile(payout)
         assert (result.mismatches, result.missing, result.compared) == ((), (), 3)
 
-    async def test_reconcile_unlisted_unknown_is_missing(self, payout: PayoutFixture, bank: BankWithList) -> None:
+    async def test_reconcile_unlisted_unknown_is_missing(self, payout: PayoutFixture) -> None:
         payout.bank.script.append(raising(NoResponse("no response")))
         await plan_and_send(payout, "b", stored_transfers(1))
         assert (await run_reconcile(payout)).missing == ("t-00000",)
