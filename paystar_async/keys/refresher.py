@@ -12,7 +12,14 @@ from contextlib import suppress
 import anyio
 from attrs import evolve
 
-from paystar_async.errors import InvalidRefreshToken, InvalidResponse, NoResponse, PaystarError, StatusError
+from paystar_async.errors import (
+    InvalidRefreshToken,
+    InvalidResponse,
+    NoResponse,
+    PaystarError,
+    StatusError,
+    StorageUnavailable,
+)
 from paystar_async.keys.cache import LONG_AGO, RecordCache
 from paystar_async.keys.history import order_after
 from paystar_async.keys.lease import Lease
@@ -32,6 +39,8 @@ FAILURE_COOLDOWN_SECONDS = 15.0
 """Pause after a refresh that failed while the old key is valid, and after a refresh whose key was rejected."""
 REFRESH_WAIT_SECONDS = 5.0
 """Maximum wait of a call for a refresh while the old key is valid."""
+MAX_UNCHANGED_SECONDS = 15.0
+"""Longest wait for a lease while the record does not change: no process holds a lease, and the store grants none."""
 STORE_CHECK_SECONDS = 60.0
 """Time between two reads of the store while the key in memory is used, to restore a lost record."""
 
@@ -213,9 +222,18 @@ class KeyRefresher:
         raise failure
 
     async def _acquire_lease(self, old: Secret | None) -> Lease | None:
-        """Return a lease on the record, or None once another process has stored a newer key."""
+        """Return a lease on the record, or None once another process has stored a newer key.
+
+        Raises:
+            StorageError: the store cannot be used, or grants no lease although no process holds one.
+        """
+        until = LONG_AGO
+        seen: tuple[int, float | None] = 0, None
         while True:
             record = await self._cache.load()
+            if seen != (record.version, record.lease_expires_at):  # a lease is extended every few seconds
+                until = self._clock.monotonic() + MAX_UNCHANGED_SECONDS
+                seen = record.version, record.lease_expires_at
             if record.token is not None and record.token != old and self._is_valid(record):
                 self._cache.use(record)
                 self._emit("key_reloaded", "refreshed elsewhere")
@@ -229,6 +247,11 @@ class KeyRefresher:
             if lease is not None:
                 self._cache.use(lease.record)  # restored if the store loses the record now
                 return lease
+            if self._clock.monotonic() >= until:
+                raise StorageUnavailable(
+                    f"the key store does not change the {self._key.realm} key of {self._key.account}",
+                    hint="let this process change the record: see the rights, rules and triggers of its table",
+                )
             await self._clock.sleep(STORE_POLL_SECONDS)
 
     def _is_valid(self, record: KeyRecord) -> bool:

@@ -228,6 +228,8 @@ class SqliteWorker:
         self._end_transaction()
         if isinstance(error, OSError):
             return StorageUnavailable(f"{self._path}: {error.strerror}")
+        if isinstance(error, UnicodeDecodeError):  # of an error message that quotes the schema
+            return StorageCorrupt(f"{self._path} is a damaged SQLite database: its schema is not UTF-8")
         if not isinstance(error, sqlite3.Error):
             return error
         storage_error = map_error(error, self._path)
@@ -353,8 +355,11 @@ def is_moved(connection_stat: os.stat_result, path: Path) -> bool:
 
 
 def map_error(error: sqlite3.Error, path: Path) -> StorageError:
-    """Return the error for an error of SQLite, whose text names tables and columns, never their contents."""
+    """Return the error for an error of SQLite, whose text names tables and columns, without their contents."""
     code = _primary_code(error)
+    undecodable, separator, _ = str(error).partition(" with text ")
+    if separator and undecodable.startswith("Could not decode"):  # the rest is what is stored, secrets included
+        return StorageCorrupt(f"{path} is damaged: {undecodable}")
     if code in _CORRUPT:
         return StorageCorrupt(f"{path} is no SQLite database, or a damaged one: {error}")
     if code == sqlite3.SQLITE_CONSTRAINT:

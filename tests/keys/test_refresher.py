@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from paystar_async import Secret
-from paystar_async.errors import InvalidRefreshToken, InvalidResponse, NotSent
+from paystar_async.errors import InvalidRefreshToken, InvalidResponse, NotSent, StorageUnavailable
 from paystar_async.keys.lease import LEASE_SECONDS
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.keys.refresher import STORE_CHECK_SECONDS, KeyRefresher
@@ -382,6 +382,24 @@ async def test_wrong_clock_replaces_no_restored_pair() -> None:
     assert (await right.record()).refresh_token == Secret("refresh-2")
     assert await ahead.token() == "key-2"
     await wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize("leased", [False, True])
+async def test_refresh_with_unchangeable_record_raises(leased: bool) -> None:
+    """As with a rule or a right of the database that lets the record be read, and changes nothing."""
+
+    class ReadableStore(MemoryKeyStore):
+        async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
+            return None
+
+    fixture = RefresherFixture(store=ReadableStore())
+    await fixture.store.commit(KEY, 0, "", SEED)
+    if leased:
+        assert await MemoryKeyStore.acquire_lease(fixture.store, KEY, 1, "killed", LEASE_SECONDS) is not None
+    with pytest.raises(StorageUnavailable, match="does not change the application key of app-1") as raised:
+        await fixture.refresher.refresh_now(fixture.refresh_call)
+    assert "rights" in raised.value.hint
+    assert fixture.refresh_call.sent_tokens == []
 
 
 async def test_stored_refresh_token_without_key_is_used() -> None:

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ import anyio.lowlevel
 import pytest
 import pytest_asyncio
 
-from paystar_async.errors import SchemaMismatch, StorageError
+from paystar_async.errors import SchemaMismatch, StorageCorrupt, StorageError
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage import sqlite_worker
 from paystar_async.storage.database import Transaction
@@ -83,6 +84,25 @@ async def test_run_transaction_commits_and_returns_result(db: SqliteDatabase) ->
 
     assert await db.run_transaction(work) == 100.0
     assert await names(db) == ["a"]
+
+
+async def test_text_that_is_not_utf8_is_not_shown(db: SqliteDatabase, tmp_path: Path) -> None:
+    await db.execute(PUT, {"name": "canary"})
+    with closing(sqlite3.connect(tmp_path / "paystar.db")) as connection, connection:
+        connection.execute("UPDATE things SET name = CAST(x'63616e617279ff' AS TEXT)")
+    for fetch in (db.fetch(NAMES), db.run_transaction(lambda transaction: transaction.fetch(NAMES))):
+        with pytest.raises(StorageCorrupt, match="column 'name'") as raised:
+            await fetch
+        assert "canary" not in str(raised.value)
+
+
+async def test_schema_that_is_not_utf8_is_corrupt(db: SqliteDatabase, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "paystar.db")) as connection, connection:
+        connection.execute("PRAGMA writable_schema = 1")
+        connection.execute("UPDATE sqlite_master SET sql = CAST(x'637265617465ff2066' AS TEXT) WHERE name = 'things'")
+    await db.aclose()
+    with pytest.raises(StorageCorrupt, match="damaged"):
+        await db.fetch(NAMES)
 
 
 async def test_run_transaction_error_stores_nothing(db: SqliteDatabase) -> None:
