@@ -13,12 +13,15 @@ from attrs import evolve
 from paystar_async.credentials import BASE_URL, Application, Credentials, Gateway, Wallet
 from paystar_async.endpoint import Middleware
 from paystar_async.errors import ConfigurationError, InvalidValue
+from paystar_async.errors.text import describe_type
 from paystar_async.keys.store import KeyStore
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import OnEvent
 from paystar_async.storage.database import Database
 from paystar_async.storage.encryption import Crypto
+from paystar_async.values.arguments import require_function
 from paystar_async.values.masking import describe_value, mask_address
+from paystar_async.values.numbers import MAX_INT64, number_repr
 from paystar_async.values.secret import clear_locals_on_error
 
 if TYPE_CHECKING:
@@ -233,25 +236,26 @@ VARIABLES: Mapping[str, Callable[[], object]] = {
 
 def require_above(name: str, value: object, bound: int, kind: type[float]) -> None:
     """Raise ConfigurationError if the value is not a number above ``bound``."""
-    if isinstance(value, bool) or not isinstance(value, kind | int) or not value > bound:
+    is_above = isinstance(value, kind | int) and not isinstance(value, bool) and value > bound
+    if not is_above or (isinstance(value, int) and value > MAX_INT64):  # a longer int does not fit in a float
         expected = f"a whole number, {bound + 1} or more" if kind is int else f"a number above {bound}"
-        raise ConfigurationError(f"{name} must be {expected}, not {value!r:.20}")
+        raise ConfigurationError(f"{name} must be {expected}, not {number_repr(value)}")
 
 
 def require_middleware(value: object) -> tuple[Middleware, ...]:
-    """Return the middlewares of a sequence; raise ConfigurationError if one is not callable."""
-    middlewares = tuple(cast("Sequence[object]", value)) if isinstance(value, Sequence) else (None,)
-    if not all(callable(middleware) for middleware in middlewares):
-        raise ConfigurationError(
-            "middleware must be a list of middlewares", hint="async def middleware(request, next): ..."
-        )
+    """Return the middlewares of a sequence; raise ConfigurationError if one cannot be called as a middleware."""
+    hint = "async def middleware(request, next): ..."
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise ConfigurationError(f"middleware must be a list of middlewares, not {describe_type(value)}", hint=hint)
+    middlewares = tuple(cast("Sequence[object]", value))
+    for index, middleware in enumerate(middlewares):
+        name = f"middleware[{index}]"
+        if isinstance(middleware, type):
+            raise ConfigurationError(
+                f"{name} must be a function or an object, not {describe_type(middleware)}", hint=hint
+            )
+        require_function(name, middleware, "a request", "next", hint=hint)
     return cast("tuple[Middleware, ...]", middlewares)
-
-
-def require_instance(name: str, value: object, kind: type) -> None:
-    """Raise ConfigurationError if a value is neither None nor an instance of ``kind``."""
-    if value is not None and not isinstance(value, kind):
-        raise ConfigurationError(f"{name} must be given as {kind.__name__}(…), not as a {type(value).__name__}")
 
 
 Checks = Literal["shape", "strict"]

@@ -10,6 +10,7 @@ from attrs import asdict, evolve, field, frozen
 
 from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.values.digits import has_spoiled_ends, is_blank
+from paystar_async.values.numbers import MAX_INT64
 from paystar_async.values.sandbox_mark import has_sandbox_mark
 from paystar_async.values.secret import (
     Secret,
@@ -57,7 +58,7 @@ def signer(key: Secret) -> Callable[[Iterable[object]], str]:
 
 def _id_text(value: str | int) -> str:
     # None, as from an unset variable, must not become the id "None".
-    return str(value) if type(value) is int else cast("str", value)
+    return str(value) if type(value) is int and value <= MAX_INT64 else cast("str", value)
 
 
 def _validate_line(_: object, attribute: Any, value: Any) -> None:

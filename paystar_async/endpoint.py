@@ -6,7 +6,8 @@ string; the request encoder adds them.
 
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from inspect import isawaitable
+from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar
 
 from attrs import Factory, define, field, fields_dict, frozen
 
@@ -19,6 +20,7 @@ from paystar_async.errors import (
     StatusError,
     Unauthenticated,
 )
+from paystar_async.errors.text import describe_type
 from paystar_async.models.base import Call
 from paystar_async.response import Response
 from paystar_async.values.secret import Secret
@@ -263,7 +265,10 @@ def _wrap_user(middleware: Middleware, next: Send) -> Send:  # noqa: A002
                 raise
 
         try:
-            return await middleware(request, guarded)
+            pending = middleware(request, guarded)
+            if not isawaitable(pending):
+                _refuse_response(pending, request)
+            return await pending
         except PaystarError as error:
             if dispatch.may_have_executed and error.executed == "no":
                 error.executed = "maybe"
@@ -315,10 +320,14 @@ def _check_response_type(next: Send) -> Send:  # noqa: A002
         response = await next(request)
         if isinstance(response, Response):  # pyright: ignore[reportUnnecessaryIsInstance]
             return response
-        raise ConfigurationError(
-            f"a user middleware returned a {type(response).__name__}",
-            executed="maybe" if request.dispatch.may_have_executed else "no",
-            hint="a middleware returns the response of next(request)",
-        )
+        _refuse_response(response, request)
 
     return send
+
+
+def _refuse_response(response: object, request: Request[Any]) -> NoReturn:
+    raise ConfigurationError(
+        f"a user middleware returned {describe_type(response)}",
+        executed="maybe" if request.dispatch.may_have_executed else "no",
+        hint="a middleware is an async function, and returns the response of next(request)",
+    )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from paystar_async.credentials import Realm
 from paystar_async.endpoint import Endpoint, Safety
 from paystar_async.errors import InvalidValue
+from paystar_async.errors.text import describe_type
 from paystar_async.models.base import Call
 from paystar_async.models.gateway import CreatePayment, InquirePayment, PaymentPage, VerifyPayment
 from paystar_async.models.identity import MatchCard, MatchIban, MatchMobile
@@ -233,5 +234,5 @@ def endpoint_of(value: object, kind: Literal["call", "page"]) -> Endpoint:
     if endpoint is None or endpoint.kind != kind:
         # The payer's browser opens a page once; a request from here would use the token up.
         hint = f"{endpoint.id} is a {endpoint.kind}" if endpoint else "such as MatchMobile(...)"
-        raise InvalidValue("value", expected=f"the request of a {kind}", got=type(value).__name__, hint=hint)
+        raise InvalidValue("value", expected=f"the request of a {kind}", got=describe_type(value), hint=hint)
     return endpoint

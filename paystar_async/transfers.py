@@ -13,10 +13,12 @@ from collections.abc import (
 from contextlib import aclosing, closing, suppress
 from functools import partial
 from itertools import islice
+from typing import cast
 
 import anyio
 
 from paystar_async.errors import InvalidValue, PaystarError, StorageError
+from paystar_async.errors.text import describe_type
 from paystar_async.listing import PAGE_SIZE, pages, parse_wallet_track_id
 from paystar_async.models.base import coerce_item
 from paystar_async.models.transfers import FindTransfers, Settlement, Transfer, TransferStatus
@@ -24,13 +26,16 @@ from paystar_async.models.wallet import FindWalletTransfers
 from paystar_async.outcomes import Failed, Outcome, Succeeded, Unknown
 from paystar_async.runtime.tasks import BackgroundTasks, cooperative_yield
 from paystar_async.services import Caller, TransfersCalls, WalletCalls
-from paystar_async.values.field_type import short_repr
+from paystar_async.values.field_type import FieldType, find_field_type, short_repr
+from paystar_async.values.text import Limit, TrackId
 from paystar_async.waiters import PollInterval, Waiters, outcome_of
 
 MAX_SLICE_TRANSFERS = 50
 """Transfers read before yielding to the event loop."""
 
 _SUCCESS = TransferStatus.SUCCESS
+_PAGE = cast("FieldType", find_field_type(Limit))
+_TRACK_ID = cast("FieldType", find_field_type(TrackId))
 
 Check = Callable[[Transfer], None]
 """Raises InvalidValue for a transfer that must not be sent."""
@@ -122,7 +127,7 @@ class Chunker:
 def _check_arguments(source: object, size: object) -> None:
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise InvalidValue("chunk", expected="a whole number, 1 or more", got=short_repr(size))
-    got = f"a {type(source).__name__}"
+    got = describe_type(source)
     if isinstance(source, str | bytes | Mapping) or not isinstance(source, Iterable | AsyncIterable):
         hint = "wrap a single transfer in a list"
         raise InvalidValue("transfers", expected="an iterable of Transfer", got=got, hint=hint)
@@ -210,7 +215,8 @@ class Transfers(TransfersCalls):
 
         Source: GET /bank-transfer/settlement-requests
         """
-        FindTransfers(track_id=track_id, deposit=deposit)  # raises for values that cannot be looked up
+        track_id = _TRACK_ID.convert(track_id, "track_id")  # None would look all transfers up
+        FindTransfers(deposit=deposit)  # raises for a value that cannot be looked up
         waiters = self._waiters()
 
         async def fetch_by_track_id(track_ids: frozenset[str]) -> Sequence[Settlement]:
@@ -256,10 +262,12 @@ class Transfers(TransfersCalls):
             timeout: seconds one page may take; the client's timeout by default.
 
         Raises:
+            InvalidValue: a value is not valid; nothing was sent.
             StatusError, NotSent, NoResponse, InvalidResponse: a page could not be fetched; earlier entries are valid.
 
         Source: GET /bank-transfer/settlement-requests
         """
+        page = _PAGE.convert(page, "page")
         page_stream = pages(
             lambda skip: self.find(deposit=deposit, limit=page, skip=skip or None, timeout=timeout),
             complete_below=page,

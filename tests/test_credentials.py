@@ -1,7 +1,7 @@
 """Credentials: validation of accounts, identification and keys of each realm, signatures."""
 
 import pickle
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -17,7 +17,7 @@ from paystar_async.credentials import (
     signature,
 )
 from paystar_async.errors import ConfigurationError, InvalidValue
-from paystar_async.values.secret import Secret
+from paystar_async.values.secret import Secret, to_secret
 from tests.transport.endpoint_requests import CREDENTIALS
 
 KEY = Secret("test-sign-key")
@@ -243,9 +243,9 @@ def test_credentials_have_id_and_keys_of_each_realm() -> None:
 def test_check_header_value_refuses_invalid_key() -> None:
     assert check_header_value("token", Secret("ok")) == Secret("ok")
     assert fits_header("a b~!")
-    for value in ("", "a\n", 5):
+    for value in ("", "a\n", cast("str", 5)):
         with pytest.raises(InvalidValue, match="token: expected"):
-            check_header_value("token", Secret(value))  # type: ignore[arg-type]
+            check_header_value("token", to_secret(value))
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -315,7 +315,7 @@ async def test_iterate_failed_page_keeps_earlier_entries() -> None:
 async def test_iterate_invalid_page_size_is_refused(size: int) -> None:
     paystar, _ = make_client(in_turn(ok()))
 
-    with pytest.raises(InvalidValue, match="limit"):
+    with pytest.raises(InvalidValue, match="page"):
         _ = [entry async for entry in paystar.transfers.iterate(page=size)]
 
 

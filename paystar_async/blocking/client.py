@@ -14,6 +14,7 @@ from paystar_async.models.base import Call
 from paystar_async.response import Response
 from paystar_async.runtime.lazy_service import service
 from paystar_async.table import endpoint_of
+from paystar_async.values.arguments import require_instance
 from paystar_async.values.secret import clear_locals_on_error
 
 if TYPE_CHECKING:
@@ -90,7 +91,11 @@ class BlockingPaystar:
 
         Args:
             client: the client; it may be open in other event loops at the same time.
+
+        Raises:
+            InvalidValue: ``client`` is not a Paystar.
         """
+        require_instance("client", client, Paystar)
         blocking_client = cls.__new__(cls)
         blocking_client._runner = Runner(client)  # noqa: SLF001 - its own class
         return blocking_client

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from paystar_async import config
 from paystar_async.client.loop_state import LoopState, RequestFactory, current_loop_state
-from paystar_async.config import Checks, Options, require_above, require_instance, require_middleware
+from paystar_async.config import Checks, Options, require_above, require_middleware
 from paystar_async.credentials import BASE_URL, Application, Credentials, Gateway, Realm, Wallet
 from paystar_async.endpoint import Middleware, build_middleware_stack
 from paystar_async.errors import ConfigurationError
@@ -25,7 +25,7 @@ from paystar_async.middleware.logging import LoggingMiddleware
 from paystar_async.middleware.retry import RetryBudget, RetryMiddleware
 from paystar_async.models.base import Call, verify_checksums
 from paystar_async.response import Response
-from paystar_async.runtime.clock import Clock, SystemClock
+from paystar_async.runtime.clock import Clock, clock_or_system
 from paystar_async.runtime.events import OnEvent, event_notifier, log_to_stderr, logger
 from paystar_async.runtime.lazy_service import service
 from paystar_async.runtime.tasks import BackgroundTasks, LoopLocal
@@ -37,6 +37,7 @@ from paystar_async.table import REFRESH_ENDPOINTS, endpoint_of
 from paystar_async.transfers import Transfers, Wallets
 from paystar_async.transport.factory import check_engine, make_engine
 from paystar_async.transport.proxy import check_proxy
+from paystar_async.values.arguments import require_setting
 from paystar_async.values.secret import clear_locals_on_error
 from paystar_async.waiters import Waiters
 
@@ -130,9 +131,9 @@ class Paystar:
         require_above("timeout", timeout, 0, float)
         require_above("max_retries", max_retries, -1, int)
         require_above("concurrency", concurrency, 0, int)
-        require_instance("application", application, Application)
-        require_instance("gateway", gateway, Gateway)
-        require_instance("wallet", wallet, Wallet)
+        require_setting("application", application, Application)
+        require_setting("gateway", gateway, Gateway)
+        require_setting("wallet", wallet, Wallet)
         if checks not in ("shape", "strict"):
             raise ConfigurationError('checks must be "shape" or "strict"')
         self._credentials = Credentials(application=application, gateway=gateway, wallet=wallet)
@@ -142,9 +143,9 @@ class Paystar:
         self._check = verify_checksums if strict else None
         self._request_factory = RequestFactory(self._credentials, timeout, strict)
         self._middleware = require_middleware(middleware)
-        self._clock = clock or SystemClock()
+        self._clock = clock_or_system(clock)
         self._notify = event_notifier(on_event)
-        require_instance("crypto", crypto, Crypto)
+        require_setting("crypto", crypto, Crypto)
         self._crypto = crypto
         self._key_store = make_key_store(keys, self._clock, crypto)
         self._owns_key_store = self._key_store is not keys

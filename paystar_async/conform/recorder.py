@@ -5,14 +5,15 @@ import os
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from paystar_async.conform.comparisons import Comparisons
 from paystar_async.endpoint import Observation, Request, Send
 from paystar_async.errors import ConfigurationError
 from paystar_async.response import Response
-from paystar_async.runtime.clock import Clock, SystemClock
+from paystar_async.runtime.clock import Clock, clock_or_system
 from paystar_async.runtime.events import logger
+from paystar_async.values.arguments import require_path
 from paystar_async.values.shapes import list_in, shape_of
 
 DEFAULT_MAX_BYTES = 4_000_000
@@ -41,18 +42,20 @@ class ShapeRecorder:
         clock: the clock that dates of responses are compared with; the system's by default.
 
     Raises:
-        ConfigurationError: ``max_bytes`` is not a positive number.
+        ConfigurationError: ``max_bytes`` is not a positive number, or ``clock`` is not a clock.
+        InvalidValue: ``path`` is not the path of a file.
     """
 
     def __init__(
         self, path: str | PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES, clock: Clock | None = None
     ) -> None:
-        if isinstance(max_bytes, bool) or max_bytes < 1:
+        size = cast("object", max_bytes)
+        if isinstance(size, bool) or not isinstance(size, int | float) or not size >= 1:
             raise ConfigurationError("max_bytes must be a number of bytes above 0")
-        self.path = Path(path)
+        self.path = require_path("path", path)
         self._max_bytes = max_bytes
         self._counts: dict[tuple[object, ...], int] = {}
-        self._comparisons = Comparisons(clock or SystemClock())
+        self._comparisons = Comparisons(clock_or_system(clock))
         self._has_warned = False
         self._is_cut = False  # whether the last record was written in part
 

@@ -4,7 +4,6 @@ This module knows no framework. Anyone can send a callback, so nothing in it is 
 is logged, and every error in it is a page and a log line.
 """
 
-import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from email import message_from_bytes
@@ -21,10 +20,11 @@ from paystar_async.client import Paystar
 from paystar_async.client.client import user_middleware
 from paystar_async.conform import ShapeRecorder
 from paystar_async.contrib._responses import LATER, SHOP_FAILED, UNKNOWN_ORDER, UNREADABLE, Page
-from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError, UnknownOrder
+from paystar_async.errors import InvalidValue, PaystarError, UnknownOrder
 from paystar_async.payments import Callback, Payment
 from paystar_async.payments.processor import log_refused_callback, masked_order_id
 from paystar_async.runtime.events import logger
+from paystar_async.values.arguments import require_function
 from paystar_async.values.field_type import FieldType, find_field_type
 from paystar_async.values.numbers import GatewayAmount
 
@@ -67,13 +67,14 @@ async def show_result(_request: object, _payment: Payment) -> None:
 
 def check_handler(on_payment: Callable[..., object]) -> None:
     """Raise ConfigurationError if ``on_payment(request, payment)`` is not a valid call."""
-    try:
-        inspect.signature(on_payment).bind(None, None)
-    except TypeError as error:
-        raise ConfigurationError(
-            f"on_payment {function_name(on_payment)} cannot be called with a request and a payment: {error}",
-            hint="async def on_payment(request, payment)",
-        ) from None
+    hint = "async def on_payment(request, payment)"
+    require_function("on_payment", on_payment, "a request", "a payment", hint=hint)
+
+
+def check_amount_of(amount_of: AmountOf | None) -> None:
+    """Raise ConfigurationError if ``amount_of(order_id)`` is not a valid call."""
+    if amount_of is not None:
+        require_function("amount_of", amount_of, "an order_id", hint="def amount_of(order_id: str) -> int | None")
 
 
 def function_name(function: Callable[..., object]) -> str:

@@ -44,6 +44,7 @@ from contextlib import AsyncExitStack
 from paystar_async.contrib._lifespan import ClientOrFactory, OnVerified, open_client
 from paystar_async.errors import MissingExtra
 from paystar_async.payments import StartedPayment
+from paystar_async.values.arguments import require_instance
 from paystar_async.values.numbers import Toman
 
 try:
@@ -64,7 +65,11 @@ def setup_paystar(
             database=...)``), so that importing the bot needs no configuration; default: ``Paystar.from_env``.
         on_verified: fulfils an order; called for each verified payment at least once (``payments.on_verified``). With
             a handler, orders whose payer never came back are checked in the background; needs ``database=``.
+
+    Raises:
+        InvalidValue: ``dispatcher`` is not a Dispatcher.
     """
+    require_instance("dispatcher", dispatcher, Dispatcher)
     stack = AsyncExitStack()
 
     async def start() -> None:
@@ -83,9 +88,13 @@ def payment_keyboard(payment: StartedPayment | str, *, text: str | None = None) 
     Args:
         payment: the result of ``payments.start``, or the page's address.
         text: text of the button; default: "pay" and the amount, in Persian.
+
+    Raises:
+        InvalidValue: ``payment`` is neither of the two.
     """
     if isinstance(payment, StartedPayment):
         rial = payment.payment_amount or payment.amount
         price = f"{rial:,} ریال" if rial % Toman(1) else f"{rial // Toman(1):,} تومان"
         text, payment = text or f"پرداخت {price}", payment.url
+    require_instance("payment", payment, str, hint="pass the result of: await payments.start(...)")
     return InlineKeyboardMarkup(inline_keyboard=[[InlineKeyboardButton(text=text or "پرداخت", url=payment)]])

@@ -22,6 +22,7 @@ from paystar_async.contrib._callback import (
     AmountOf,
     BodyConsumed,
     NoPayment,
+    check_amount_of,
     check_handler,
     confirm_request,
     log_handler_failure,
@@ -86,7 +87,7 @@ def payment_routes(
         aiohttp's HTTPException, as any handler.
 
     Raises:
-        ConfigurationError: ``on_payment`` does not take a request and a payment.
+        ConfigurationError: ``on_payment`` does not take a request and a payment, or ``amount_of`` an order_id.
     """
     callback = payment_handler(on_payment, amount_of=amount_of)
     return [
@@ -98,6 +99,7 @@ def payment_routes(
 def payment_handler(on_payment: OnPayment, *, amount_of: AmountOf | None = None) -> Handler:
     """Return the handler of the callback, for your own routes; see ``payment_routes``."""
     check_handler(on_payment)
+    check_amount_of(amount_of)
 
     async def callback(request: web.Request) -> web.StreamResponse:
         try:

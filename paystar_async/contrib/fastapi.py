@@ -40,7 +40,7 @@ except ImportError:
 from paystar_async import payments
 from paystar_async.client import Paystar
 from paystar_async.contrib import starlette
-from paystar_async.contrib._callback import AmountOf, NoPayment, function_name
+from paystar_async.contrib._callback import AmountOf, NoPayment, check_amount_of, function_name
 from paystar_async.contrib._responses import result_page
 from paystar_async.contrib.starlette import (
     HandlerFailed,
@@ -87,6 +87,8 @@ class CallbackRefused(HTTPException):
 
 
 def _payment(amount_of: AmountOf | None) -> Callable[..., Awaitable[Payment]]:
+    check_amount_of(amount_of)
+
     async def payment(request: Request, paystar: PaystarDep) -> Payment:
         try:
             return await starlette.payment_of(request, paystar, amount_of)
@@ -150,7 +152,8 @@ def payment_router(
         OpenAPI schema: no API client calls it.
 
     Raises:
-        ConfigurationError: no parameter of ``on_payment`` is annotated with Payment or with outcomes.
+        ConfigurationError: no parameter of ``on_payment`` is annotated with Payment or with outcomes, or ``amount_of``
+            does not take an order_id.
     """
     router = APIRouter(route_class=_Route)
     router.add_api_route(
@@ -168,7 +171,7 @@ def _endpoint(
     on_payment: Callable[..., Awaitable[Next] | Next], payment_annotation: Any
 ) -> Callable[..., Awaitable[Response]]:
     """Return the endpoint: it calls ``on_payment`` with the payment and converts the returned value to a response."""
-    parameters = _parameters(on_payment)
+    parameters = _parameters(on_payment) if callable(on_payment) else []
     payment_names = [parameter.name for parameter in parameters if _is_payment(parameter)]
     outcomes = {parameter.name: types for parameter in parameters if (types := _outcomes(parameter))}
     if not payment_names and not outcomes:

@@ -10,10 +10,11 @@ body, a header, a message or any value that was sent; the attributes of metrics 
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from paystar_async._version import VERSION
+from paystar_async.client import Paystar
 from paystar_async.config import normalize_base_url, read_setting
 from paystar_async.credentials import BASE_URL, Realm
 from paystar_async.endpoint import Endpoint, Request, Send
@@ -26,8 +27,9 @@ from paystar_async.errors import (
     StorageError,
 )
 from paystar_async.response import Response
-from paystar_async.runtime.clock import Clock, SystemClock
+from paystar_async.runtime.clock import Clock, clock_or_system
 from paystar_async.runtime.events import Event, EventName, logger
+from paystar_async.values.arguments import require_instance, require_methods
 from paystar_async.values.numbers import require_seconds
 
 try:
@@ -36,8 +38,6 @@ try:
 except ImportError:
     raise MissingExtra("paystar_async.contrib.opentelemetry", "otel") from None
 
-if TYPE_CHECKING:
-    from paystar_async.client import Paystar
 
 T = TypeVar("T")
 
@@ -69,10 +69,12 @@ class Traced:
         base_url: the client's base URL, for ``server.address``; by default as ``Paystar.from_env`` reads it.
 
     Raises:
-        ConfigurationError: ``base_url`` is not a valid base URL.
+        ConfigurationError: ``base_url`` is not a valid base URL, or another argument is of another type.
     """
 
     def __init__(self, tracer_provider: TracerProvider | None = None, *, base_url: str | None = None) -> None:
+        if tracer_provider is not None:
+            require_methods("tracer_provider", tracer_provider, "get_tracer", hint="TracerProvider()")
         self._tracer = get_tracer("paystar_async", VERSION, tracer_provider)
         self._server = _server_attributes(base_url)
 
@@ -112,14 +114,16 @@ class Metered:
         clock: the source of time; a ``ManualClock`` in tests.
 
     Raises:
-        ConfigurationError: ``base_url`` is not a valid base URL.
+        ConfigurationError: ``base_url`` is not a valid base URL, or another argument is of another type.
     """
 
     def __init__(
         self, meter_provider: MeterProvider | None = None, *, base_url: str | None = None, clock: Clock | None = None
     ) -> None:
         self._server = _server_attributes(base_url)
-        self._clock = clock or SystemClock()
+        self._clock = clock_or_system(clock)
+        if meter_provider is not None:
+            require_methods("meter_provider", meter_provider, "get_meter", hint="MeterProvider()")
         meter = get_meter("paystar_async", VERSION, meter_provider)
         self._duration = meter.create_histogram(
             "paystar.client.call.duration",
@@ -176,15 +180,17 @@ class Metered:
         elif (reason := _STOP_REASONS.get(event.name)) is not None:
             self._stops.add(1, {**realm, "paystar.reason": reason})
 
-    async def observe(self, paystar: "Paystar") -> None:
+    async def observe(self, paystar: Paystar) -> None:
         """Read the states of all recorded transfers and orders once, and record their numbers.
 
         Args:
             paystar: the client; without a database nothing is recorded, without a gateway no orders.
 
         Raises:
+            InvalidValue: ``paystar`` is not a Paystar.
             StorageError: the database cannot be read; some numbers may have been recorded.
         """
+        require_instance("paystar", paystar, Paystar)
         try:
             transfers = await paystar.payouts.totals()
         except ConfigurationError:
@@ -200,7 +206,7 @@ class Metered:
         for status, count in orders.items():
             self._orders.set(count, {"paystar.payment.state": status.value})
 
-    async def watch(self, paystar: "Paystar", *, every: float = WATCH_SECONDS) -> None:
+    async def watch(self, paystar: Paystar, *, every: float = WATCH_SECONDS) -> None:
         """Observe until cancelled; one process for each database is enough.
 
         An error of the database is logged, and the next pass tries again.
@@ -210,7 +216,7 @@ class Metered:
             every: seconds between two passes; longer if reading takes more than a tenth of them.
 
         Raises:
-            InvalidValue: ``every`` is not above 0.
+            InvalidValue: ``every`` is not above 0, or ``paystar`` is not a Paystar.
         """
         every = require_seconds("every", every)
         while True:

@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 from paystar_async.client import Paystar
 from paystar_async.errors import MissingExtra
 from paystar_async.runtime.events import logger
+from paystar_async.values.arguments import require_instance
+from paystar_async.values.numbers import require_seconds
 
 try:
     from procrastinate import App, JobContext
@@ -60,6 +62,7 @@ class ProcrastinateDispatcher:
 
     Raises:
         ConfigurationError: procrastinate is not installed, or ``paystar`` has no database.
+        InvalidValue: an argument is of another type, or ``stalled`` is not above 0.
     """
 
     def __init__(
@@ -71,6 +74,10 @@ class ProcrastinateDispatcher:
         sweep: str = "* * * * *",
         stalled: float = 30.0,
     ) -> None:
+        require_instance("app", app, App)
+        require_instance("paystar", paystar, Paystar)
+        require_instance("queue", queue, str)
+        require_seconds("stalled", stalled)
         self._app, self._payouts, self._queue, self._stalled = app, paystar.payouts, queue, stalled
         app.task(name=ADVANCE, queue=queue)(self._advance)
         app.task(name=TURNS, queue=queue)(self._turns)

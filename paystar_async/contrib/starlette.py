@@ -23,6 +23,7 @@ from paystar_async.contrib._callback import (
     AmountOf,
     BodyConsumed,
     NoPayment,
+    check_amount_of,
     check_handler,
     confirm_request,
     log_handler_failure,
@@ -110,9 +111,10 @@ def payment_route(path: str, on_payment: OnPayment = show_result, *, amount_of: 
         ``on_payment``, and errors with an exception handler in the application, are handled as in any route.
 
     Raises:
-        ConfigurationError: ``on_payment`` does not take a request and a payment.
+        ConfigurationError: ``on_payment`` does not take a request and a payment, or ``amount_of`` an order_id.
     """
     check_handler(on_payment)
+    check_amount_of(amount_of)
 
     async def callback(request: Request) -> Response:
         try:

@@ -20,6 +20,7 @@ from typing import Annotated, Any, cast
 from paystar_async.client import Paystar
 from paystar_async.contrib._lifespan import ClientOrFactory, OnVerified, open_client
 from paystar_async.errors import ConfigurationError, MissingExtra
+from paystar_async.values.arguments import require_methods
 
 try:
     from taskiq import AsyncBroker, Context, TaskiqDepends, TaskiqEvents, TaskiqState
@@ -37,7 +38,11 @@ def setup_paystar(broker: AsyncBroker, make: ClientOrFactory = None, *, on_verif
             ``Paystar.from_env``.
         on_verified: fulfils an order; called for each verified payment at least once (``payments.on_verified``). With
             a handler, orders whose payer never came back are checked in the background; needs ``database=``.
+
+    Raises:
+        ConfigurationError: ``broker`` is not a broker.
     """
+    require_methods("broker", broker, "add_event_handler", hint="broker=InMemoryBroker(), for example")
     stack = AsyncExitStack()
 
     async def start(state: TaskiqState) -> None:

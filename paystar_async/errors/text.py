@@ -1,6 +1,7 @@
 """Sanitising of texts from outside: a server, a file, a database driver, a caller."""
 
 import unicodedata
+from types import CoroutineType
 
 ZERO_WIDTH_NON_JOINER = "\u200c"
 """The only format character that is kept, because Persian spelling needs it."""
@@ -25,3 +26,19 @@ def visible(text: str) -> str:
     U+FFFD, and invisible format and direction characters are removed, except the zero-width non-joiner of Persian.
     """
     return text if text.isprintable() else text.translate(_REPLACEMENTS)
+
+
+def describe_type(value: object) -> str:
+    """Return what an object is, and nothing of its content: ``None``, ``a str``, ``the class Policy``."""
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return with_article(
+        "coroutine, which was not awaited" if isinstance(value, CoroutineType) else type(value).__name__
+    )
+
+
+def with_article(name: str) -> str:
+    """Return the name of a class with its article: ``a Policy``, ``an int``."""
+    return f"{'an' if name[:1] in 'aeiouAEIOU' else 'a'} {name}"

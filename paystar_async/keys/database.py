@@ -11,6 +11,7 @@ from paystar_async.runtime.clock import Clock
 from paystar_async.storage.database import Database, Parameters, Row, Transaction
 from paystar_async.storage.encryption import Crypto
 from paystar_async.storage.factory import database as open_database
+from paystar_async.values.arguments import require_setting
 from paystar_async.values.secret import Secret
 
 SCHEMA = (
@@ -65,6 +66,9 @@ class DatabaseKeyStore:
         database: a path, ``postgresql://…`` or a Database, which is never closed here.
         crypto: encrypts the tokens; None: they are stored unencrypted.
         clock: measures leases in a file; a server uses its own clock.
+
+    Raises:
+        ConfigurationError: an argument is of another type.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class DatabaseKeyStore:
         crypto: Crypto | None = None,
         clock: Clock | None = None,
     ) -> None:
+        require_setting("crypto", crypto, Crypto)
         self._database = open_database(database, clock)
         self._is_external = isinstance(database, Database)
         self._crypto = crypto

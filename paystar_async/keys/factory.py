@@ -2,11 +2,11 @@
 
 from os import PathLike, fspath
 
-from paystar_async.errors import ConfigurationError
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.keys.store import KeyStore
 from paystar_async.runtime.clock import Clock
 from paystar_async.storage.encryption import Crypto
+from paystar_async.values.arguments import require_methods
 
 _REDIS = ("redis://", "rediss://", "unix://")
 
@@ -28,11 +28,7 @@ def make_key_store(
         return MemoryKeyStore(clock)
     if not isinstance(location, str | PathLike):
         methods = "load", "acquire_lease", "commit", "mark_rejected"
-        if not all(callable(getattr(location, method, None)) for method in methods):
-            raise ConfigurationError(
-                f"a {type(location).__name__} is not a key store",
-                hint='a path such as "keys.db", an address, or a KeyStore',
-            )
+        require_methods("keys", location, *methods, hint='a path such as "keys.db", an address, or a KeyStore')
         return location
     text = fspath(location)
     if text.startswith(_REDIS):

@@ -5,7 +5,7 @@ from threading import Lock
 from attrs import evolve
 
 from paystar_async.keys.store import KeyId, KeyRecord
-from paystar_async.runtime.clock import Clock, SystemClock
+from paystar_async.runtime.clock import Clock, clock_or_system
 
 
 class MemoryKeyStore:
@@ -16,7 +16,7 @@ class MemoryKeyStore:
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock or SystemClock()
+        self._clock = clock_or_system(clock)
         self._records: dict[KeyId, KeyRecord] = {}
         # Event loops in several threads may share a store; nothing is awaited under the lock.
         self._lock = Lock()

@@ -15,7 +15,9 @@ from paystar_async.keys.serialization import StoredKey, parse_stored_key, to_pay
 from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.runtime.tasks import BackgroundTasks
 from paystar_async.storage.encryption import Crypto
-from paystar_async.values.secret import Secret, clear_locals_on_error
+from paystar_async.values.arguments import require_instance, require_methods, require_setting
+from paystar_async.values.numbers import require_seconds
+from paystar_async.values.secret import Secret, clear_locals_on_error, to_secret
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -77,7 +79,9 @@ class RedisKeyStore:
         timeout: seconds to wait for the server; a client that is passed in has its own timeout.
 
     Raises:
-        ConfigurationError: the ``redis`` extra is not installed, or the URL is not valid.
+        ConfigurationError: the ``redis`` extra is not installed, the URL is not valid, or ``server`` or ``crypto`` is
+            of another type.
+        InvalidValue: ``prefix`` is not a text, or ``timeout`` is not above 0.
     """
 
     @clear_locals_on_error
@@ -89,7 +93,12 @@ class RedisKeyStore:
         crypto: Crypto | None = None,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
-        self._address = Secret(server) if isinstance(server, str) else server
+        require_setting("crypto", crypto, Crypto)
+        require_instance("prefix", prefix, str)
+        require_seconds("timeout", timeout)
+        if not isinstance(server, str | Secret):
+            require_methods("server", server, "execute_command", hint="redis://:password@host:6379/0")
+        self._address = to_secret(server) if isinstance(server, str) else server
         self._prefix, self._crypto, self._timeout = prefix, crypto, timeout
         self._background = BackgroundTasks()
         if isinstance(self._address, Secret):

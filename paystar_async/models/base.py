@@ -13,6 +13,7 @@ from typing import Annotated, Any, Generic, Self, TypeVar, cast, dataclass_trans
 import attrs
 
 from paystar_async.errors import InvalidValue
+from paystar_async.errors.text import describe_type
 from paystar_async.values.field_type import FieldType, find_doc, find_field_type, strip_annotated
 from paystar_async.values.secret import hide_arguments
 
@@ -227,7 +228,7 @@ def list_of(item: type[object], name: str, *, unique: str | None = None, optiona
 def _describe_length(value: object, name: str) -> str:
     if isinstance(value, list | tuple):
         return f"<{len(cast('list[object]', value))} {name}>" if value else "an empty list"
-    return f"a {type(value).__name__}"
+    return describe_type(value)
 
 
 def coerce_item(model: type[M], value: object, name: str, index: int) -> M:
@@ -236,7 +237,7 @@ def coerce_item(model: type[M], value: object, name: str, index: int) -> M:
         return value
     path = f"{name}[{index}]"
     if not isinstance(value, Mapping):
-        raise InvalidValue(path, expected=f"a {model.__name__}", got=type(value).__name__)
+        raise InvalidValue(path, expected=f"a {model.__name__}", got=describe_type(value))
     values = cast("Mapping[str, object]", value)
     names = {field.name: field for field in fields_of(model)}
     for name in values:

@@ -281,7 +281,7 @@ def find_contradiction(
         order_id: order_id to compare with the callback's, if given.
     """
     outcome: PaymentOutcome | None = None
-    if order_id is not None and str(order_id) != callback.order_id:
+    if order_id is not None and order_id != callback.order_id:
         outcome = Declined(reason="the callback is another order's")
     elif order.attempt(callback.ref_num) is None:
         outcome = Declined(reason="the ref_num is not a payment of this order")

@@ -38,10 +38,16 @@ from paystar_async.payments.verification import verify_caller_order
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.tasks import BackgroundTask, BackgroundTasks
 from paystar_async.services import GatewayCalls
-from paystar_async.values.numbers import require_seconds
+from paystar_async.values.arguments import require_function, require_instance
+from paystar_async.values.field_type import FieldType, find_field_type
+from paystar_async.values.numbers import MAX_INT64, GatewayAmount, require_seconds
 from paystar_async.values.secret import hide_arguments_async
+from paystar_async.values.text import OrderId
 
 H = TypeVar("H", bound=Handler)
+
+_AMOUNT = cast("FieldType", find_field_type(GatewayAmount))
+_ORDER_ID = cast("FieldType", find_field_type(OrderId))
 
 SWEEP_SECONDS = 15.0
 SWEEP_LIMIT = 100
@@ -159,6 +165,8 @@ class Payments(StoredOrders):
             referer_id=referer_id,
             extra=extra,
         )
+        if timeout is not None:
+            require_seconds("timeout", timeout)  # before the order is stored
         return await start_payment(self._processor(), self._gateway, request, timeout)
 
     async def confirm(self, callback: Callback, *, amount: int | None = None, order_id: str | None = None) -> Payment:
@@ -179,16 +187,18 @@ class Payments(StoredOrders):
         Raises:
             UnknownOrder: no such order is stored, and amount and order_id were not given; respond with 400.
             ConfigurationError: no gateway, or neither a ``database=`` nor amount and order_id.
-            InvalidValue: the amount is not a valid amount, or the callback has a full card number; nothing was sent.
+            InvalidValue: a value is not valid, or the callback has a full card number; nothing was sent.
             GatewayError: the gateway refuses the merchant (its id, its signature); the payment is unchanged.
             StorageError: the store cannot be used; confirm again.
 
         Source: POST /pardakht/verify, POST /pardakht/inquiry
         """
-        value = cast("object", callback)
-        if not isinstance(value, Callback):
-            hint = "pass the result of Callback.parse(fields)"
-            raise InvalidValue("callback", expected="a Callback", got=f"a {type(value).__name__}", hint=hint)
+        require_instance("callback", callback, Callback, hint="pass the result of Callback.parse(fields)")
+        amount = None if amount is None else _AMOUNT.convert(amount, "amount")
+        if order_id is not None:  # a shop's own ids may be numbers
+            number = cast("object", order_id)
+            is_id = isinstance(number, int) and not isinstance(number, bool) and number <= MAX_INT64
+            order_id = _ORDER_ID.convert(str(number) if is_id else number, "order_id")
         checks = self._checks.setdefault(self._background(), OrderChecks())
         with checks.arrive(callback.order_id) as arrival:
             return await self._confirm(callback, amount, order_id, checks, arrival)
@@ -219,7 +229,7 @@ class Payments(StoredOrders):
             The handler itself, or without one a decorator.
 
         Raises:
-            ConfigurationError: the handler is not callable.
+            ConfigurationError: the handler cannot be called with a payment.
             InvalidValue: ``timeout`` is not above 0 and at most 3600.
         """
         seconds = require_seconds("timeout", timeout)
@@ -227,8 +237,7 @@ class Payments(StoredOrders):
             raise InvalidValue("timeout", expected=f"at most {MAX_TIMEOUT_SECONDS:g} seconds", got=f"{seconds:g}")
         if handler is None:
             return lambda handler: self.on_verified(handler, timeout=seconds)
-        if not callable(handler):
-            raise ConfigurationError("on_verified takes a function of a Payment")
+        require_function("handler", handler, "a payment", hint="on_verified takes a function of a Payment")
         # A client may be opened, and so be set up, more than once.
         self._subscribers[:] = [subscriber for subscriber in self._subscribers if subscriber.handler != handler]
         self._subscribers.append(Subscriber(handler=handler, timeout=seconds))
@@ -350,7 +359,7 @@ class Payments(StoredOrders):
                 got = masked_order_id(callback.order_id)
                 hint = "respond with 400; for an order of yours, use its database, or pass amount and order_id"
                 raise UnknownOrder("order_id", expected="an order that was started", got=got, hint=hint)
-            return await self._confirm_caller_order(callback, amount, str(order_id), checks, arrival)
+            return await self._confirm_caller_order(callback, amount, order_id, checks, arrival)
         VerifyPayment(  # raises InvalidValue for values that cannot be sent
             ref_num=callback.ref_num,
             amount=order.amount if amount is None else amount,
@@ -371,5 +380,5 @@ class Payments(StoredOrders):
             outcome = await verify_caller_order(self._gateway, callback, amount=amount, order_id=order_id)
             return Payment(outcome=outcome, order_id=order_id, ref_num=callback.ref_num, amount=amount)
 
-        key = callback, repr(amount), order_id  # repr, since 50000.0 and True equal amounts but are not amounts
+        key = callback, amount, order_id
         return await self._background().start(lambda: checks.check_unstored(key, confirm, arrival)).wait()

@@ -13,6 +13,8 @@ from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import FINAL, BatchRecord, Policy, ProductName, TransferRecord, TransferState
 from paystar_async.payouts.report import CsvFile, Report, Subtotal
 from paystar_async.payouts.runtime import PayoutRuntime
+from paystar_async.values.arguments import require_path
+from paystar_async.values.field_type import short_repr
 from paystar_async.values.numbers import require_seconds
 
 PAGE_SIZE = 500
@@ -223,8 +225,12 @@ class Batch:
             *states: only transfers in one of these states; all if none is given.
 
         Raises:
+            InvalidValue: one of ``states`` is not a state.
             StorageError: the ledger cannot be read.
         """
+        for state in states:
+            if state not in tuple(TransferState):
+                raise InvalidValue("states", expected=f"states of {', '.join(TransferState)}", got=short_repr(state))
         async with aclosing(self._numbered()) as records:
             async for _, record in records:
                 if not states or record.state in states:
@@ -243,10 +249,11 @@ class Batch:
             path: the file; an existing file is replaced. No cell of the file is a formula.
 
         Raises:
-            InvalidValue: as ``outcomes``.
+            InvalidValue: as ``outcomes``, or ``path`` is not a path.
             OSError: the file cannot be written.
             StorageError: the ledger cannot be read.
         """
+        path = require_path("path", path)
         await self._check()
         with CsvFile(path) as file:
             async with aclosing(self._numbered()) as records:

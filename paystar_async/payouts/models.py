@@ -10,6 +10,7 @@ from attrs import asdict, frozen
 from paystar_async.errors import InvalidValue, StorageCorrupt
 from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
 from paystar_async.values.field_type import short_repr
+from paystar_async.values.numbers import MAX_INT64
 
 
 class TransferState(StrEnum):
@@ -138,7 +139,7 @@ def _check_integer(name: str, value: object, maximum: int) -> None:
 
 
 def _check_positive(name: str, value: object, expected: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_INT64:
         raise InvalidValue(name, expected=expected, got=short_repr(value))
 
 

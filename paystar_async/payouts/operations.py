@@ -10,6 +10,7 @@ from paystar_async.payouts.ledger.insert import delete_abandoned
 from paystar_async.payouts.models import AccountHold, EventRecord, ProductName, TransferRecord, TransferState
 from paystar_async.payouts.report import Subtotal
 from paystar_async.payouts.runtime import PayoutRuntime
+from paystar_async.values.arguments import require_methods
 from paystar_async.values.bank_accounts import AccountNumber
 from paystar_async.values.field_type import FieldType, find_field_type, short_repr
 from paystar_async.values.masking import describe_value
@@ -39,7 +40,11 @@ class PayoutOperations:
 
         Args:
             dispatcher: the dispatcher; neither started twice nor closed here.
+
+        Raises:
+            ConfigurationError: ``dispatcher`` is not a dispatcher.
         """
+        require_methods("dispatcher", dispatcher, "wake", "start", "aclose", hint="see payouts.dispatcher.Dispatcher")
         self._dispatcher = dispatcher
 
     def _runtime(self) -> PayoutRuntime:

@@ -5,6 +5,7 @@ leading zeros of an account number may be lost.
 """
 
 import csv
+import os
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
@@ -95,6 +96,8 @@ def open_table(file: Path, names: Iterable[str], sheet: str | None = None) -> Ta
             be chosen, or rows above the headings look like transfers; the hint says what to do.
     """
     suffix, field_names = file.suffix.lower(), frozenset(names)
+    if os.path.isdir(file):  # noqa: PTH112 - Path.is_dir raises OSError for a name that is too long
+        raise file_error(str(file), "a directory", hint="name the file in it")
     if suffix not in _CSV | _XLSX:
         actual = f"a file of kind {suffix or 'none'}"
         raise file_error(file.name or str(file), actual, hint="save it as CSV UTF-8 or .xlsx")

@@ -8,7 +8,7 @@ from typing import Any, cast
 from attrs import frozen
 
 from paystar_async.errors import InvalidValue, RowError
-from paystar_async.errors.text import visible
+from paystar_async.errors.text import describe_type, visible
 from paystar_async.models.base import FieldInfo, fields_of, verify_checksums
 from paystar_async.models.transfers import Transfer
 from paystar_async.models.wallet import WalletTransfer
@@ -271,7 +271,7 @@ class ItemReader:
         """Return the transfer of an item, or all errors of the item."""
         kind = _type_of(item)
         if kind is None:
-            return [RowError(number, "", f"expected a Transfer or a WalletTransfer, got a {type(item).__name__}")]
+            return [RowError(number, "", f"expected a Transfer or a WalletTransfer, got {describe_type(item)}")]
         self._kind = self._kind or kind
         if kind is not self._kind:
             reason = f"a {kind.__name__} among {self._kind.__name__}s: submit them as separate batches"

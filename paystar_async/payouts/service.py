@@ -18,8 +18,9 @@ from paystar_async.payouts.reconcile import Reconciliation, reconcile
 from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.payouts.turns import TurnJobs
 from paystar_async.payouts.validation import Plan, Source
+from paystar_async.values.arguments import require_instance, require_methods
 from paystar_async.values.field_type import short_repr
-from paystar_async.values.numbers import LIMIT
+from paystar_async.values.numbers import LIMIT, require_seconds
 
 if TYPE_CHECKING:
     import psycopg
@@ -88,6 +89,10 @@ class Payouts(PayoutOperations):
         """
         runtime = self._runtime()
         _check_id("batch_id", batch_id)
+        if policy is not None:
+            require_instance("policy", policy, Policy, hint="policy=Policy(chunk=20, rate=2.0)")
+        if planned is not None:
+            require_instance("planned", planned, Plan, hint="pass the result of: await payouts.plan(...)")
         runtime.check()
         async with aclosing(validation.validated_transfers(transfers, planned=planned, sheet=sheet)) as values:
             first = await anext(values)
@@ -193,11 +198,14 @@ class Payouts(PayoutOperations):
             handed_on: whether the job was queued by ``jobs.continue_elsewhere``.
 
         Raises:
-            InvalidValue: ``chunk_id`` is not a valid id.
-            ConfigurationError: the chunk's account is not configured here, or the engine lacks ``before_send`` support.
+            InvalidValue: ``chunk_id`` is not a valid id, or ``seconds`` is not above 0.
+            ConfigurationError: ``jobs`` is not a queue, the chunk's account is not configured here, or the engine lacks
+                ``before_send`` support.
             StorageError: the ledger cannot be used; nothing was sent that is not on record. Call again.
         """
         _check_id("chunk_id", chunk_id)
+        require_methods("jobs", jobs, "advance_later", "continue_elsewhere", hint="see payouts.turns.TurnJobs")
+        require_seconds("seconds", seconds)
         turns = self._runtime().turns
         await (turns.continue_lane if handed_on else turns.advance)(chunk_id, seconds, jobs)
 

@@ -14,6 +14,7 @@ from anyio import to_thread
 from attrs import define, field, frozen
 
 from paystar_async.errors import InvalidRows, InvalidValue, RowError
+from paystar_async.errors.text import describe_type
 from paystar_async.models.base import fields_of
 from paystar_async.models.transfers import Transfer
 from paystar_async.payouts.classify import AnyTransfer
@@ -21,6 +22,7 @@ from paystar_async.payouts.models import ProductName
 from paystar_async.payouts.readers import Table, file_error, open_table
 from paystar_async.payouts.rows import FIELD_NAMES, ItemReader, RowResult, match_columns
 from paystar_async.storage.seen_track_ids import SeenTrackIds
+from paystar_async.values.arguments import require_path
 
 Source = (
     str
@@ -162,7 +164,7 @@ async def _read_valid(source: Source, builder: _PlanBuilder, *, sheet: str | Non
     """Yield the valid transfers, and count them and the errors in the builder."""
     with closing(SeenTrackIds()) as seen_track_ids:
         if isinstance(source, str | PathLike):
-            reading = _read_file(Path(source), builder, sheet)
+            reading = _read_file(require_path("transfers", source), builder, sheet)
         elif sheet is not None:
             raise InvalidValue("sheet", expected="a sheet of a workbook", got="transfers that are no file")
         else:
@@ -214,12 +216,11 @@ async def _read_items(source: Source) -> ReadResults:
             number += 1
             yield number, items.read(number, item)
         return
-    actual = f"a {type(source).__name__}"
     if isinstance(source, bytes | Mapping) or not isinstance(source, Iterable):
         raise InvalidValue(
             "transfers",
             expected="a file or an iterable of transfers",
-            got=actual,
+            got=describe_type(cast("object", source)),
             hint="wrap a single transfer in a list",
         )
     for number, item in enumerate(cast("Iterable[object]", source), 1):

@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 import anyio
 
-from paystar_async.runtime.clock import SystemClock
+from paystar_async.runtime.clock import SystemClock, require_clock_seconds
 from paystar_async.values.dates import TEHRAN
 
 _POLL_SECONDS = 0.02
@@ -34,11 +34,11 @@ class SandboxClock(SystemClock):
 
     def advance(self, seconds: float) -> None:
         """Put the clock forward and wake the sleepers whose time has come."""
-        self._advanced_by += seconds
+        self._advanced_by += require_clock_seconds("seconds", seconds, minimum=0)
 
     def jump(self, seconds: float) -> None:
         """Shift the time of day forward or back, as an administrator would; no time passes."""
-        self._shifted_by += seconds
+        self._shifted_by += require_clock_seconds("seconds", seconds)
 
 
 def to_tehran(timestamp: float) -> datetime:

@@ -14,6 +14,7 @@ from paystar_async.sandbox.authentication import key_refusal
 from paystar_async.sandbox.responses import Refusal, SandboxResponse, json_response
 from paystar_async.sandbox.settings import MAX_SECONDS, Settings, is_flag, is_number
 from paystar_async.table import BY_ID
+from paystar_async.values.field_type import short_repr
 
 
 class FaultKind(StrEnum):
@@ -126,7 +127,7 @@ class Fault:
         for name, (is_allowed, expected) in _VALIDATORS.items():
             value = getattr(self, name)
             if not is_allowed(value):
-                raise ConfigurationError(f"a fault's {name} cannot be {value!r:.60}", hint=expected)
+                raise ConfigurationError(f"a fault's {name} cannot be {short_repr(value)}", hint=expected)
 
 
 @frozen

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import Attribute, asdict, define, evolve, field, fields
 
 from paystar_async.errors import ConfigurationError
+from paystar_async.values.field_type import short_repr
 
 MAX_SECONDS = 1_000_000_000
 """About thirty years; much later dates would overflow."""
@@ -52,7 +53,7 @@ def _setting(
 
     def validate(_: object, attribute: "Attribute[Any]", value: object) -> None:
         if not is_allowed(value):
-            raise ValueError(f"{attribute.name} is {expected}, not {value!r:.60}")
+            raise ValueError(f"{attribute.name} is {expected}, not {short_repr(value)}")
 
     return field(default=default, validator=validate, metadata={"en": en, "fa": fa, "choices": choices})
 
@@ -177,7 +178,9 @@ class Settings:
         """
         for name in changes:
             if name not in DESCRIPTIONS:
-                raise ConfigurationError(f"there is no setting {name!r:.60}", hint=f"one of {', '.join(DESCRIPTIONS)}")
+                raise ConfigurationError(
+                    f"there is no setting {short_repr(name)}", hint=f"one of {', '.join(DESCRIPTIONS)}"
+                )
         try:
             changed = evolve(self, **changes)
         except ValueError as error:
@@ -202,7 +205,7 @@ def parse_setting(text: str) -> tuple[str, object]:
     """
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise ConfigurationError(f"a setting is NAME=VALUE, not {text!r:.60}", hint="such as settle_seconds=0")
+        raise ConfigurationError(f"a setting is NAME=VALUE, not {short_repr(text)}", hint="such as settle_seconds=0")
     try:
         return name, json.loads(value)
     except (ValueError, RecursionError):

@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 from urllib.parse import parse_qs, urlsplit
 
 from paystar_async.credentials import Application, Gateway, Realm, Wallet
 from paystar_async.endpoint import Endpoint
 from paystar_async.errors import ConfigurationError
-from paystar_async.runtime.clock import Clock
+from paystar_async.errors.text import describe_type
+from paystar_async.runtime.clock import Clock, clock_or_system
 from paystar_async.sandbox.authentication import REFRESHABLE_REALMS, RawFields
 from paystar_async.sandbox.bank import Bank
 from paystar_async.sandbox.clock import SandboxClock
@@ -21,8 +22,10 @@ from paystar_async.sandbox.ledger import LedgerLine
 from paystar_async.sandbox.payments import NEWEST, CallbackRequest, PayerChoice
 from paystar_async.sandbox.request_log import LoggedRequest, RequestLog
 from paystar_async.sandbox.responses import Refusal, SandboxResponse
-from paystar_async.sandbox.settings import MAX_SECONDS, Settings, is_number
+from paystar_async.sandbox.settings import MAX_RIAL, MAX_SECONDS, Settings, is_number, is_rial
 from paystar_async.sandbox.test_data import Person
+from paystar_async.values.field_type import short_repr
+from paystar_async.values.numbers import MAX_INT64
 
 
 @runtime_checkable
@@ -34,6 +37,8 @@ class AdjustableClock(Protocol):
         ...
 
 
+MAX_ACCOUNT_CHARACTERS = 100
+"""Characters of an account number or a hashid."""
 MAX_CLOCK_SECONDS = 7_258_118_400.0
 """Latest time of the clock, in seconds since 1970: the year 2200."""
 
@@ -61,11 +66,16 @@ class SandboxState:
         settings: settings by name; see ``Settings``.
 
     Raises:
-        ConfigurationError: a setting does not exist, or its value is not allowed.
+        ConfigurationError: a setting does not exist, or a value is not allowed.
     """
 
     def __init__(self, seed: int = 0, clock: Clock | None = None, key_life: float = 86_400.0, **settings: Any) -> None:
-        self.clock: Clock = clock or SandboxClock()
+        self.clock = SandboxClock() if clock is None else clock_or_system(clock)
+        is_integer = isinstance(cast("object", seed), int) and not isinstance(cast("object", seed), bool)
+        if not is_integer or abs(seed) > MAX_INT64:
+            raise ConfigurationError(f"seed is a whole number, not {short_repr(seed)}")
+        if not is_number(key_life) or key_life == 0:
+            raise ConfigurationError(f"key_life is a number of seconds above 0, not {short_repr(key_life)}")
         self.settings = Settings()
         self.settings.change(settings)
         self.deviations: list[Deviation] = []
@@ -171,7 +181,7 @@ class SandboxState:
             ConfigurationError: the clock cannot be put forward, or not by this number of seconds.
         """
         if not is_number(seconds):
-            raise ConfigurationError(f"advance is a number of seconds, 0 to {MAX_SECONDS}, not {seconds!r:.60}")
+            raise ConfigurationError(f"advance is a number of seconds, 0 to {MAX_SECONDS}, not {short_repr(seconds)}")
         if self.clock.time() + seconds > MAX_CLOCK_SECONDS:
             raise ConfigurationError("the clock would pass the year 2200", hint="start a new sandbox")
         if not isinstance(self.clock, AdjustableClock):
@@ -181,7 +191,15 @@ class SandboxState:
         self.clock.advance(seconds)
 
     def set_balance(self, account: str, amount: int) -> None:
-        """Set the balance of a deposit account, or of the wallet by its hashid, to ``amount`` Rial."""
+        """Set the balance of a deposit account, or of the wallet by its hashid, to ``amount`` Rial.
+
+        Raises:
+            ConfigurationError: the account is not a text, or the amount is not in Rial, from 0.
+        """
+        if not isinstance(cast("object", account), str) or not 0 < len(account) <= MAX_ACCOUNT_CHARACTERS:
+            raise ConfigurationError(f"account is a text of up to {MAX_ACCOUNT_CHARACTERS} characters")
+        if not is_rial(amount):
+            raise ConfigurationError(f"amount is an integer in Rial, 0 to {MAX_RIAL}, not {short_repr(amount)}")
         self.bank.set_balance(account, amount)
 
     def pay(self, token: str, choice: PayerChoice | str = PayerChoice.PAY) -> dict[str, str]:
@@ -203,17 +221,21 @@ class SandboxState:
 
     def return_payer(self, token: str, choice: PayerChoice | str = PayerChoice.PAY) -> CallbackRequest:
         """Make the payer's choice like ``pay``, and return the callback with its method and URL."""
+        if not isinstance(cast("object", token), str):
+            raise ConfigurationError(f"token is a text, not {describe_type(token)}", hint="the url of payments.start")
         name = parse_qs(urlsplit(token).query).get("token", [token])[0]
         try:
             token = self.bank.payments.find_token(name)
         except Refusal:
-            unknown = f"no payment has the token, order_id or ref_num {name!r:.60}"
+            unknown = f"no payment has the token, order_id or ref_num {short_repr(name)}"
             missing = "no payment is unpaid" if name == NEWEST else unknown
             raise ConfigurationError(missing, hint="create one first") from None
         try:
             return self.bank.payments.apply_choice(token, PayerChoice(choice))
         except ValueError:
-            raise ConfigurationError(f"no choice {choice!r:.60}", hint=f"one of {', '.join(PayerChoice)}") from None
+            raise ConfigurationError(
+                f"no choice {short_repr(choice)}", hint=f"one of {', '.join(PayerChoice)}"
+            ) from None
         except Refusal as refusal:
             message = refusal.message
         raise ConfigurationError(f"this token cannot be paid: {message}", hint="a token is valid for one payment")
@@ -229,9 +251,12 @@ class SandboxState:
             ConfigurationError: there is no such transfer or status.
         """
         if status not in ("success", "failed"):
-            raise ConfigurationError(f"no status {status!r:.60}", hint="success or failed")
-        if not self.bank.decide_transfer(track_id, fails=status == "failed"):
-            raise ConfigurationError(f"no transfer has the track_id {track_id!r:.80}", hint="the ledger lists them")
+            raise ConfigurationError(f"no status {short_repr(status)}", hint="success or failed")
+        is_text = isinstance(cast("object", track_id), str)
+        if not is_text or not self.bank.decide_transfer(track_id, fails=status == "failed"):
+            raise ConfigurationError(
+                f"no transfer has the track_id {short_repr(track_id)}", hint="the ledger lists them"
+            )
 
     def expire_key(self, realm: str | None = None) -> None:
         """Let the keys of a realm expire now; their refresh tokens stay valid, and the clock does not move.
@@ -243,7 +268,9 @@ class SandboxState:
             ConfigurationError: the realm does not exist, or has no key that expires.
         """
         if realm is not None and realm not in tuple(REFRESHABLE_REALMS):
-            raise ConfigurationError(f"no key of {realm!r:.60} expires", hint=f"one of {', '.join(REFRESHABLE_REALMS)}")
+            raise ConfigurationError(
+                f"no key of {short_repr(realm)} expires", hint=f"one of {', '.join(REFRESHABLE_REALMS)}"
+            )
         for each in REFRESHABLE_REALMS if realm is None else (Realm(realm),):
             self.bank.keys.expire(each)
 
@@ -256,8 +283,8 @@ class SandboxState:
         Raises:
             ConfigurationError: there is no such assumption.
         """
-        if assumption not in DEVIATIONS:
-            raise ConfigurationError(f"there is no assumption {assumption!r:.60}", hint=", ".join(DEVIATIONS))
+        if not isinstance(cast("object", assumption), str) or assumption not in DEVIATIONS:
+            raise ConfigurationError(f"there is no assumption {short_repr(assumption)}", hint=", ".join(DEVIATIONS))
         deviation = DEVIATIONS[assumption]
         if callable(deviation):
             self.deviations.append(deviation)

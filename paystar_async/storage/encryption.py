@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from paystar_async.errors import ConfigurationError, MissingExtra, WrongStorageKey
 from paystar_async.values.secret import Secret, clear_locals_on_error, to_secret
@@ -29,9 +29,10 @@ class Crypto:
 
     @clear_locals_on_error
     def __init__(self, keys: Sequence[str | Secret]) -> None:
-        if isinstance(keys, str) or not keys:
+        if isinstance(keys, str | bytes) or not isinstance(cast("object", keys), Sequence) or not keys:
             raise ConfigurationError(
-                "encryption needs a list of keys", hint="Crypto([Crypto.new_key()]), and store that key"
+                "keys: encryption (crypto, PAYSTAR_CRYPTO_KEYS) needs a list of keys",
+                hint="Crypto([Crypto.new_key()]), and store that key",
             )
         ciphers = [_cipher(to_secret(key)) for key in keys]
         self._first_key_name = ciphers[0][0]
@@ -99,7 +100,7 @@ def _cipher(key: Secret) -> tuple[str, Cipher]:
 def _decode_key(key: Secret) -> bytes | None:
     try:
         raw = base64.b64decode(key.reveal(), validate=True)
-    except ValueError:
+    except (TypeError, ValueError):
         return None
     return raw if len(raw) == KEY_BYTES else None
 

@@ -3,7 +3,8 @@
 import re
 from os import PathLike, fspath
 
-from paystar_async.errors import ConfigurationError
+from paystar_async.errors import ConfigurationError, InvalidValue
+from paystar_async.errors.text import describe_type
 from paystar_async.runtime.clock import Clock
 from paystar_async.storage.database import Database
 from paystar_async.values.masking import mask_address
@@ -24,13 +25,11 @@ def database(location: str | PathLike[str] | Database, clock: Clock | None = Non
     Raises:
         ConfigurationError: the text is not an address of a database, or its extra is not installed.
     """
-    if isinstance(location, Database):
+    if isinstance(location, Database) and not isinstance(location, type):
         return location
-    if not isinstance(location, str | PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigurationError(
-            f"a {type(location).__name__} is not a database", hint='a path such as "paystar.db", or postgresql://…'
-        )
-    text = fspath(location)
+    text: object = fspath(location) if isinstance(location, str | PathLike) else location
+    if not isinstance(text, str):
+        raise ConfigurationError(f"database must be a path or a Database, not {describe_type(location)}", hint=_HINT)
     scheme, separator, rest = text.partition("://")
     if separator and scheme in {"postgresql", "postgres"}:
         from paystar_async.storage.postgres import PostgresDatabase
@@ -44,7 +43,13 @@ def database(location: str | PathLike[str] | Database, clock: Clock | None = Non
         # Used as a path, the text would put a password into a file name, and into every error about that file.
         raise ConfigurationError(f"{mask_address(text)} looks like a mistyped address", hint=_HINT)
     if text in {"", ":memory:"}:
-        raise ConfigurationError("a database needs a file", hint='a path such as "paystar.db", or postgresql://…')
+        raise ConfigurationError(
+            "a database (database, keys) needs a file", hint='a path such as "paystar.db", or postgresql://…'
+        )
     from paystar_async.storage.sqlite import SqliteDatabase
 
-    return SqliteDatabase(text, clock=clock)
+    try:
+        return SqliteDatabase(text, clock=clock)
+    except InvalidValue as error:
+        got = error.got
+    raise ConfigurationError(f"a database (database, keys) needs the path of a file, not {got}", hint=_HINT)

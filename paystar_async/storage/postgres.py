@@ -7,7 +7,7 @@ import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 import sniffio
@@ -18,7 +18,8 @@ from paystar_async.storage.database import NONE, Parameters, Row, Transaction, r
 from paystar_async.storage.migrations import migrate
 from paystar_async.storage.narrow import is_narrow, narrow_parameters, widen_row
 from paystar_async.storage.postgres_errors import check_connection, map_error
-from paystar_async.values.secret import Secret, clear_locals_on_error
+from paystar_async.values.numbers import integer
+from paystar_async.values.secret import Secret, clear_locals_on_error, to_secret
 
 if TYPE_CHECKING:
     import psycopg
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_CONNECTIONS = 4
+_CONNECTIONS = integer("number of connections", minimum=1, example=DEFAULT_CONNECTIONS)
 ROLLBACK_SECONDS = 5.0
 MAX_IDLE_IN_TRANSACTION_SECONDS = 5.0
 """The server's limit: a transaction waits only for its statements, and a lost host must not hold locks for long."""
@@ -73,12 +75,13 @@ class PostgresDatabase:
 
     Raises:
         ConfigurationError: the ``postgres`` extra is not installed, or the URL is invalid.
+        InvalidValue: ``connections`` is below 1.
     """
 
     @clear_locals_on_error
     def __init__(self, url: str | Secret, *, connections: int = DEFAULT_CONNECTIONS) -> None:
-        self._address = _address(url if isinstance(url, Secret) else Secret(url))
-        self._connections = connections
+        self._address = _address(to_secret(url))
+        self._connections: int = _CONNECTIONS.convert(connections, "connections")
         self._pools: LoopLocal[_ConnectionPool] = LoopLocal(_ConnectionPool.aclose, _ConnectionPool.close)
 
     @asynccontextmanager
@@ -293,8 +296,10 @@ def _address(url: Secret) -> Secret:
     except ImportError:
         raise MissingExtra("PostgreSQL", "postgres") from None
     with suppress(ProgrammingError, UnicodeError):
-        options = {**_DEFAULTS, **conninfo_to_dict(url.reveal()), **_ENCODING}
-        return Secret(make_conninfo("", **{name: str(value) for name, value in options.items()}))
+        text = cast("object", url.reveal())
+        if isinstance(text, str) and text.strip():  # an empty address would be that of the variable PGHOST
+            options = {**_DEFAULTS, **conninfo_to_dict(text), **_ENCODING}
+            return Secret(make_conninfo("", **{name: str(value) for name, value in options.items()}))
     raise ConfigurationError("not a PostgreSQL URL", hint="postgresql://user:password@host/name")
 
 

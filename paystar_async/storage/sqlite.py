@@ -7,13 +7,14 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from os import PathLike
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from paystar_async.runtime.clock import Clock, SystemClock
+from paystar_async.runtime.clock import Clock, clock_or_system
 from paystar_async.storage.database import NONE, Parameters, Row, Transaction, numbered_values, reveal_parameters
 from paystar_async.storage.migrations import migrate
 from paystar_async.storage.sqlite_worker import SqliteWorker, TransactionToken, WorkItem, rows
+from paystar_async.values.arguments import require_path
+from paystar_async.values.numbers import require_seconds
 
 T = TypeVar("T")
 
@@ -31,13 +32,19 @@ class SqliteDatabase:
         path: the file; created at first use, readable only by its owner.
         clock: the source of ``:now``; the system's clock by default.
         busy_timeout: seconds to wait for another process that writes.
+
+    Raises:
+        InvalidValue: ``path`` is not the path of a file, or ``busy_timeout`` is not 0 or more.
+        ConfigurationError: ``clock`` is not a clock.
     """
 
     def __init__(
         self, path: str | PathLike[str], *, clock: Clock | None = None, busy_timeout: float = BUSY_TIMEOUT_SECONDS
     ) -> None:
-        self._path = Path(path).absolute()
-        self._clock = clock or SystemClock()
+        self._path = require_path("path", path).absolute()
+        self._clock = clock_or_system(clock)
+        if type(busy_timeout) is not int or busy_timeout != 0:
+            require_seconds("busy_timeout", busy_timeout)
         self._busy_timeout = busy_timeout
         self._worker: SqliteWorker | None = None
         self._was_open = False

@@ -317,6 +317,8 @@ def connect(path: Path, busy_timeout: float, *, creates: bool = True) -> sqlite3
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
         raise StorageUnavailable(f"{path}: {error.strerror}", hint=_HINTS[sqlite3.SQLITE_CANTOPEN]) from None
+    if path.is_dir():
+        raise StorageUnavailable(f"{path} is a directory", hint="give the path of a file in it")
     connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
     try:
         _set_pragmas(connection, time.monotonic() + busy_timeout)

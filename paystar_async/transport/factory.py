@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from paystar_async.errors import ConfigurationError, MissingExtra
+from paystar_async.errors.text import describe_type
 from paystar_async.transport.engine import Engine
 from paystar_async.values.masking import mask_address
 from paystar_async.values.secret import Secret
@@ -32,8 +33,14 @@ if TYPE_CHECKING:
 
 
 def check_engine(engine: "EngineOption") -> None:
-    """Raise ConfigurationError for an unknown name, and MissingExtra for a name whose library is not installed."""
+    """Raise ConfigurationError for what is no engine, and MissingExtra for a name whose library is not installed."""
     if not isinstance(engine, str):
+        if not _can_send(engine):
+            raise ConfigurationError(
+                f"engine must be a name, a client or an engine, not {describe_type(engine)}",
+                hint="hand in an AsyncClient or AsyncBaseTransport of httpx or httpx2, a ClientSession of aiohttp, "
+                "or an Engine",
+            )
         return
     if engine not in _NAMES:
         raise ConfigurationError(
@@ -75,6 +82,13 @@ def make_engine(engine: "EngineOption", connections: int, proxy: Secret | None =
     if isinstance(engine, str):
         return HttpxEngine(connections=connections, library=engine, proxy=proxy)
     return HttpxEngine(connections=connections, transport=engine)
+
+
+def _can_send(engine: object) -> bool:
+    from paystar_async.transport.httpx import library_of
+
+    is_engine = isinstance(engine, Engine) and not isinstance(engine, type)
+    return is_engine or _is_session(engine) or library_of(engine) is not None
 
 
 def _is_session(engine: object) -> bool:

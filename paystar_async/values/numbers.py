@@ -168,7 +168,9 @@ Money = Annotated[
 def require_seconds(name: str, value: object) -> float:
     """Return a duration in seconds; raise InvalidValue naming the parameter ``name`` if it is not a number above 0."""
     if isinstance(value, (int, float)) and value is not True and value > 0:
-        return value
+        fits_in_float = isinstance(value, float) or value <= MAX_INT64
+        if fits_in_float:
+            return value
     raise InvalidValue(name, expected="a number of seconds above 0", got=number_repr(value))
 
 

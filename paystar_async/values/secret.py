@@ -10,6 +10,9 @@ from traceback import clear_frames, walk_tb
 from types import FrameType
 from typing import Any, Never, ParamSpec, TypeVar, cast
 
+from paystar_async.errors import InvalidValue
+from paystar_async.errors.text import describe_type
+
 P = ParamSpec("P")
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
@@ -129,11 +132,17 @@ def hide_method_arguments(cls: C) -> C:
 
 
 class Secret:
-    """A password, key or token, which only ``reveal()`` shows: never ``repr``, ``str``, ``format`` or pickle."""
+    """A password, key or token, which only ``reveal()`` shows: never ``repr``, ``str``, ``format`` or pickle.
+
+    Args:
+        text: the text; InvalidValue is raised for any other type.
+    """
 
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
+        if not isinstance(cast("object", text), str):
+            raise InvalidValue("text", expected="a text", got=describe_type(text))
         self._text = text
 
     def reveal(self) -> str:
@@ -171,8 +180,15 @@ class Secret:
 
 
 def to_secret(value: "str | Secret") -> Secret:
-    """Return a text as a Secret; a Secret is returned unchanged."""
-    return value if isinstance(value, Secret) else Secret(value)
+    """Return a text as a Secret; a Secret is returned unchanged.
+
+    A value of another type is hidden too; ``credentials.check_secret_text`` refuses it, with the name of its field.
+    """
+    if isinstance(value, Secret):
+        return value
+    secret = Secret.__new__(Secret)
+    secret._text = value  # noqa: SLF001 - of this module  # pyright: ignore[reportPrivateUsage]
+    return secret
 
 
 def to_optional_secret(value: "str | Secret | None") -> Secret | None:

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import create_autospec
 
 import anyio
@@ -17,6 +17,7 @@ from paystar_async import (
     Gateway,
     InquireIban,
     MatchMobile,
+    Middleware,
     PaymentPage,
     Paystar,
     Request,
@@ -348,10 +349,36 @@ async def test_user_middleware_without_response_is_named() -> None:
         await next(request)
 
     async with client(Engine(lambda _: YES), middleware=[without_response]) as paystar:
-        with pytest.raises(ConfigurationError, match="NoneType") as caught:
+        with pytest.raises(ConfigurationError, match="returned None") as caught:
             await paystar.send(MATCH)
 
     assert caught.value.executed == "no"
+
+
+async def test_user_middleware_that_is_not_async_is_named() -> None:
+    def not_async(request: Request[Any], next: Send) -> None: ...  # noqa: A002
+
+    engine = Engine(lambda _: YES)
+    async with client(engine, middleware=[cast("Middleware", not_async)]) as paystar:
+        with pytest.raises(ConfigurationError, match="returned None – a middleware is an async function") as caught:
+            await paystar.send(MATCH)
+
+    assert (caught.value.executed, engine.sent) == ("no", [])
+
+
+class _Repeating:
+    async def __call__(self, request: Request[Any], next: Send) -> Response[Any]:  # noqa: A002
+        return await next(request)
+
+
+def _takes_no_next(request: object) -> object:
+    raise AssertionError(request)
+
+
+@pytest.mark.parametrize("middleware", [_Repeating, 5, _takes_no_next])
+def test_user_middleware_of_wrong_shape_is_refused(middleware: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"middleware\[1\] .*– async def middleware"):
+        Paystar(middleware=[_Repeating(), middleware])
 
 
 async def test_user_middleware_sees_endpoint_id() -> None:

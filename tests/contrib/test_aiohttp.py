@@ -139,3 +139,9 @@ def test_payment_routes_handler_without_payment_is_refused() -> None:
     handler: Any = shows_thanks
     with pytest.raises(ConfigurationError, match=r"shows_thanks cannot be called .* a payment"):
         payment_routes("/back", handler)
+
+
+@pytest.mark.parametrize("amount_of", [50_000, "o-1", lambda: 50_000])
+def test_payment_routes_wrong_amount_of_is_refused(amount_of: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"amount_of .*(must be a function|cannot be called)"):
+        payment_routes("/back", amount_of=amount_of)

@@ -82,10 +82,11 @@ async def _with_anything(**fields: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "on_payment", [_written("async def on_payment(payment): ..."), _without_payment, _with_anything]
+    "on_payment", [_written("async def on_payment(payment): ..."), _without_payment, _with_anything, 5]
 )
 def test_payment_router_handler_without_payment_is_refused(on_payment: Any) -> None:
-    with pytest.raises(ConfigurationError, match=f"{on_payment.__name__} takes no payment.*payment: Payment"):
+    name = getattr(on_payment, "__name__", "int")
+    with pytest.raises(ConfigurationError, match=f"{name} takes no payment.*payment: Payment"):
         payment_router(on_payment)
 
 
@@ -295,3 +296,9 @@ async def test_paystar_dep_in_websocket(app: FastAPI) -> None:
 
 async def _never(*_: Any) -> Any:
     raise AssertionError
+
+
+@pytest.mark.parametrize("amount_of", [50_000, "o-1", lambda: 50_000])
+def test_payment_router_wrong_amount_of_is_refused(amount_of: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"amount_of .*(must be a function|cannot be called)"):
+        payment_router(amount_of=amount_of)

@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from paystar_async import ManualClock, Paystar
 from paystar_async.contrib._lifespan import open_client
+from paystar_async.errors import ConfigurationError
 from paystar_async.payments import Payment
 from paystar_async.sandbox import Sandbox
 from tests.contrib.browsing import paid
@@ -63,3 +67,27 @@ async def test_open_client_creates_client_at_each_start() -> None:
         async with open_client(make) as paystar:
             assert paystar is clients[-1]
     assert len(clients) == 2
+
+
+def _make_nothing() -> None: ...
+
+
+def _make_for(_: object) -> Paystar:
+    raise AssertionError
+
+
+@pytest.mark.parametrize("make", [5, "paystar", _make_nothing, _make_for, Sandbox])
+async def test_open_client_without_client_is_refused(make: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"make .*– make=Paystar"):
+        async with open_client(make):
+            raise AssertionError
+
+
+async def test_open_client_names_async_factory() -> None:
+    async def make() -> Paystar:
+        raise AssertionError
+
+    factory: Any = make
+    with pytest.warns(RuntimeWarning, match="never awaited"), pytest.raises(ConfigurationError, match="not awaited"):
+        async with open_client(factory):
+            raise AssertionError

@@ -226,3 +226,15 @@ def test_payment_route_handler_without_payment_is_refused() -> None:
     handler: Any = shows_thanks
     with pytest.raises(ConfigurationError, match=r"shows_thanks cannot be called .* a payment"):
         payment_route("/back", handler)
+
+
+@pytest.mark.parametrize("amount_of", [50_000, "o-1", lambda: 50_000])
+def test_payment_route_wrong_amount_of_is_refused(amount_of: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"amount_of .*(must be a function|cannot be called)"):
+        payment_route("/back", amount_of=amount_of)
+
+
+@pytest.mark.parametrize("on_payment", [5, "address", None])
+def test_payment_route_without_function_is_refused(on_payment: Any) -> None:
+    with pytest.raises(ConfigurationError, match="on_payment must be a function"):
+        payment_route("/back", on_payment)

@@ -98,7 +98,7 @@ async def test_plan_accepts_any_iterable() -> None:
 @pytest.mark.parametrize(
     ("item", "says"),
     [
-        (7, "row 2: expected a Transfer or a WalletTransfer, got a int"),
+        (7, "row 2: expected a Transfer or a WalletTransfer, got an int"),
         (WalletTransfer(**wallet_row(1, amount=7)), "row 2: a WalletTransfer among Transfers"),
         ({**row(2, amount=1000, pay_id=None), "amout": 7}, "row 2: 'amout' is not a column"),
         ({"amount": 7.5, "deposit": "0100123456789"}, "row 2, amount: expected whole Rial"),

@@ -18,6 +18,7 @@ from paystar_async.contrib._callback import (
     BodyConsumed,
     NoPayment,
     body_consumed_error,
+    check_amount_of,
     check_handler,
     confirm_request,
     confirm_request_blocking,
@@ -68,12 +69,13 @@ class PaymentCallbackView(View):
             **initkwargs: ``on_payment`` and ``amount_of``.
 
         Raises:
-            ConfigurationError: ``on_payment`` does not take a request and a payment, or ``amount_of`` alone is a
-                coroutine function.
+            ConfigurationError: ``on_payment`` does not take a request and a payment, ``amount_of`` does not take an
+                order_id, or ``amount_of`` alone is a coroutine function.
         """
         on_payment = initkwargs.get("on_payment")
         if on_payment is not None:
             check_handler(on_payment)
+        check_amount_of(initkwargs.get("amount_of"))
         is_async = iscoroutinefunction(on_payment or cls.on_payment)
         if iscoroutinefunction(initkwargs.get("amount_of", cls.amount_of)) and not is_async:
             raise ConfigurationError(

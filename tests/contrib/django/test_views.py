@@ -106,6 +106,9 @@ class TestView:
     def test_wrong_handler_is_refused(self) -> None:
         with pytest.raises(ConfigurationError, match="cannot be called with a request and a payment"):
             PaymentCallbackView.as_view(on_payment=lambda: "/")
+        for amount_of in (50_000, lambda: 50_000):
+            with pytest.raises(ConfigurationError, match="amount_of"):
+                PaymentCallbackView.as_view(amount_of=amount_of)
 
 
 def _encoded(fields: dict[str, str]) -> bytes:
