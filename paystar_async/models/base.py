@@ -13,7 +13,7 @@ from typing import Annotated, Any, Generic, Self, TypeVar, cast, dataclass_trans
 import attrs
 
 from paystar_async.errors import InvalidValue
-from paystar_async.errors.text import describe_type
+from paystar_async.errors.text import describe_type, with_article
 from paystar_async.values.field_type import FieldType, find_doc, find_field_type, strip_annotated
 from paystar_async.values.secret import hide_arguments
 
@@ -237,7 +237,7 @@ def coerce_item(model: type[M], value: object, name: str, index: int) -> M:
         return value
     path = f"{name}[{index}]"
     if not isinstance(value, Mapping):
-        raise InvalidValue(path, expected=f"a {model.__name__}", got=describe_type(value))
+        raise InvalidValue(path, expected=with_article(model.__name__), got=describe_type(value))
     values = cast("Mapping[str, object]", value)
     names = {field.name: field for field in fields_of(model)}
     for name in values:

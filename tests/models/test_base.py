@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from paystar_async.errors import InvalidValue
+from paystar_async.errors.text import describe_type
 from paystar_async.models.base import (
     Call,
     OpenEnum,
@@ -131,7 +132,7 @@ class TestLists:
     def test_list_of_wrong_item_type_names_index(self, item: object) -> None:
         error = error_of([*transfers({}), item])
 
-        assert (error.field, error.expected, error.got) == ("transfers[1]", "a Transfer", type(item).__name__)
+        assert (error.field, error.expected, error.got) == ("transfers[1]", "a Transfer", describe_type(item))
 
     @pytest.mark.parametrize(
         ("change", "field"),
