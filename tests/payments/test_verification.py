@@ -122,11 +122,12 @@ async def outcome_of(
 
 
 async def check(
-    gateway: FakeGateway, policy: VerificationPolicy, *, callback: Callback | None = CALLBACK, timeout: float = 5.0
+    gateway: FakeGateway, policy: VerificationPolicy, *, timeout: float = 5.0, **fields: Any
 ) -> tuple[VerificationResult, list[Sent]]:
     """Return the result of one check, and the requests that were sent."""
     paystar, engine = make_client(gateway, max_retries=0)
-    request = VerificationRequest(order_id="ORD-1", ref_num="ref-1", amount=AMOUNT, callback=callback)
+    values: dict[str, Any] = {"order_id": "ORD-1", "ref_num": "ref-1", "amount": AMOUNT, "callback": CALLBACK}
+    request = VerificationRequest(**{**values, **fields})
     return await PaymentVerifier(paystar.gateway, request, policy, timeout=timeout).check(), engine.sent
 
 
@@ -176,6 +177,81 @@ async def test_check_stored_order_mismatched_inquiry_is_not_final() -> None:
 
     assert (type(result.outcome), result.settled) == (Expired, False)
     assert len(sent) == 3
+
+
+async def test_check_stored_order_lost_verify_outlasts_refusals() -> None:
+    """The first verify may have been executed, whatever the gateway refuses later."""
+    gateway = FakeGateway(verify=[NoResponse("reset"), refused(-8, "too late")], inquiry=["default", refused(-2)])
+
+    result, sent = await check(gateway, STORED_ORDER)
+
+    assert (type(result.outcome), result.settled) == (Undecided, False)
+    assert len(sent) == 4
+
+
+async def test_check_already_verified_with_refused_inquiry_is_undecided() -> None:
+    result, _ = await check(FakeGateway(verify=[refused(-6)], inquiry=[refused(-2)]), STORED_ORDER)
+
+    assert (type(result.outcome), result.settled) == (Undecided, False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "inquiries"),
+    [({"payment_amount": AMOUNT - 1}, [refused(-2)]), ({"is_verifiable": False}, ["default", refused(-2)])],
+)
+async def test_check_unproven_verify_with_refused_inquiry_is_undecided(
+    fields: dict[str, Any], inquiries: list[Reply | str]
+) -> None:
+    """Too little was to be paid, or verify came too late: its success alone proves nothing."""
+    gateway = FakeGateway(inquiry=inquiries)
+
+    result, _ = await check(gateway, STORED_ORDER, **fields)
+
+    assert gateway.verified == 1
+    assert (type(result.outcome), result.settled) == (Undecided, False)
+
+
+async def test_check_beside_open_payment_without_inquiry_sends_no_verify() -> None:
+    """A verify reserves the order: a forged callback would delay the payment that was made."""
+    result, sent = await check(FakeGateway(inquiry=[NoResponse("reset")]), STORED_ORDER, is_only_open_attempt=False)
+
+    assert isinstance(result.outcome, Undecided)
+    assert [request.path.rpartition("/")[2] for request in sent] == ["inquiry"]
+
+
+async def test_check_reserved_order_with_refused_inquiry_sends_no_verify() -> None:
+    async def refuse() -> PaymentOutcome:
+        return Declined(reason="paid by another payment")
+
+    paystar, engine = make_client(FakeGateway(inquiry=[refused(-2)]), max_retries=0)
+    request = VerificationRequest(
+        order_id="ORD-1", ref_num="ref-1", amount=AMOUNT, callback=CALLBACK, is_only_open_attempt=False
+    )
+    result = await PaymentVerifier(paystar.gateway, request, STORED_ORDER, reserve=refuse).check()
+
+    assert result.outcome == await refuse()
+    assert [sent.path.rpartition("/")[2] for sent in engine.sent] == ["inquiry"]
+
+
+@pytest.mark.parametrize("amount", [AMOUNT - 1, AMOUNT * 10])
+async def test_check_other_amount_that_was_captured_is_final(amount: int) -> None:
+    gateway = FakeGateway(inquiry=[ok(TRANSACTION | {"payment_amount": amount})])
+
+    result, _ = await check(gateway, STORED_ORDER, callback=None)
+
+    assert (result.outcome, result.settled) == (AmountMismatch(expected=AMOUNT, got=amount), True)
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_check_refusal_depends_on_unnamed_receipt(is_named: bool) -> None:
+    """The refusal of a card that only the callback names says nothing about another callback."""
+    receipt: dict[str, object] = {} if is_named else {"card_number": None, "tracking_code": None}
+    inquiry = ok(TRANSACTION | receipt | {"status": "UNVERIFIED"})
+
+    result, _ = await check(FakeGateway(verify=[refused(-8)], inquiry=[inquiry]), STORED_ORDER)
+
+    assert isinstance(result.outcome, Expired)
+    assert result.depends_on_receipt is not is_named
 
 
 async def test_check_stored_order_lost_verify_is_sent_once() -> None:

@@ -1,5 +1,6 @@
 """Test decisions: the transitions of a chunk after a send and after a status check."""
 
+import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +77,17 @@ def test_decide_after_check_earliest_transfer_sets_pause() -> None:
     transfers = [stored_transfer(0, TransferState.PENDING), stored_transfer(1)]
     decided = decide_after_check(transfers, {"t0": reported("pending"), "t1": ABSENT}, POLICY, SINCE + QUIET - 2, 40)
     assert decided.pause == 2
+
+
+@pytest.mark.parametrize(("ambiguous_attempts", "refusal"), [(0, "failed"), (1, None)])
+def test_decide_after_send_failed_resend_is_no_refusal(ambiguous_attempts: int, refusal: Refusal | None) -> None:
+    """A look-up that finds nothing ends a refused transfer as failed; the first attempt may be listed late."""
+    transfer = stored_transfer(state=TransferState.SENDING, ambiguous_attempts=ambiguous_attempts)
+
+    decided = decide_after_send([transfer], {"t0": reported("failed")}, POLICY, 0)
+
+    assert decided.chunk_transition is not None
+    assert (decided.chunk_transition[0], decided.refusal) == (TransferState.UNKNOWN, refusal)
 
 
 verdicts = st.sampled_from(list(Verdict))

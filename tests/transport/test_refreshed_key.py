@@ -11,8 +11,16 @@ from tests.transport.endpoint_requests import decode, envelope
 PAIR = {"api_key": "key-new", "refresh_token": "refresh-new"}
 
 
-def test_find_refreshed_key_utf_16_is_read() -> None:
-    assert find_refreshed_key(json.dumps({"status": 1, "data": PAIR}).encode("utf-16")) == PAIR
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_find_refreshed_key_utf_16_is_read(encoding: str) -> None:
+    body = "\ufeff" + json.dumps({"status": 1, "data": PAIR})
+
+    assert find_refreshed_key(body.encode(encoding)) == PAIR
+
+
+@pytest.mark.parametrize("name", ["api_key", "inquiry_key", "refresh_token", "refresh_inquiry_key"])
+def test_find_refreshed_key_of_each_realm_is_read(name: str) -> None:
+    assert find_refreshed_key(f'{{"status": 1, "data": {{"{name}": "new\n", '.encode()) == {name: "new\n"}
 
 
 def test_find_refreshed_key_escapes_are_decoded() -> None:
