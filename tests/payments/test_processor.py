@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import evolve
 
+from paystar_async import Callback
 from paystar_async.errors import InvalidValue, StorageError
 from paystar_async.payments import AmountMismatch, Declined, Expired, Undecided, Verified
 from paystar_async.payments.models import ORDER_LIFETIME_SECONDS, OrderStatus
 from paystar_async.payments.order_store import OrderStore
-from tests.payments.shop import AMOUNT, CALLBACK_URL, Shop
+from tests.payments.shop import AMOUNT, CALLBACK_URL, Shop, open_shop
 from tests.support import Engine, RunningClock, Sent, client, in_turn, ok, refused, wait_all_tasks_blocked
 
 
@@ -122,6 +124,48 @@ async def test_confirm_expired_order_is_not_verified(shop: Shop) -> None:
     assert payment.outcome == Expired(reason="the payment was made after the order had expired")
     assert "verify" not in shop.request_counts
     assert (await shop.order()).state is OrderStatus.EXPIRED
+
+
+async def test_confirm_verified_after_order_was_reserved_is_undecided(tmp_path: Path) -> None:
+    """The order was reserved for another payment while verify was in flight: that payment is decided first."""
+
+    async def reserve_other(request: Any, next: Any) -> Any:  # noqa: A002
+        response = await next(request)
+        if request.endpoint.name == "verify":
+            order = await shop.order()
+            store = shop.paystar.payments._processor().store  # pyright: ignore[reportPrivateUsage]
+            assert await store.update(order, order.reserve(other.ref_num))
+        return response
+
+    async with open_shop(tmp_path / "p.db", max_retries=0, middleware=[reserve_other]) as shop:
+        other, callback = await shop.start(), shop.pay(await shop.start())
+
+        payment = await shop.confirm(callback)
+
+        assert isinstance(payment.outcome, Undecided)
+        assert (await shop.order()).state is OrderStatus.OPEN
+        assert shop.fulfilled == []
+
+
+async def test_confirm_notified_order_again_notifies_nobody(shop: Shop) -> None:
+    callback = shop.pay(await shop.start())
+    for _ in range(3):
+        assert isinstance((await shop.confirm(callback)).outcome, Verified)
+        shop.clock.advance(3600)
+
+    assert len(shop.fulfilled) == 1
+
+
+async def test_confirm_unpaid_order_is_logged_as_nothing(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    started = await shop.start()
+    forged = Callback(status="1", order_id="o-1", ref_num=started.ref_num, tracking_code="1")
+
+    with caplog.at_level(logging.INFO):
+        assert isinstance((await shop.confirm(forged)).outcome, Undecided)
+        assert not [message for message in caplog.messages if "verified" in message]
+        await shop.confirm(shop.pay(started))
+
+    assert caplog.messages.count("payments: order o-1 is verified") == 1
 
 
 async def test_confirm_expired_order_verified_elsewhere_is_fulfilled(shop: Shop) -> None:

@@ -4,12 +4,16 @@ import random
 
 import pytest
 
-from paystar_async.errors import StorageCorrupt
+from paystar_async.errors import ApplicationInactive, InsufficientBalance, StorageCorrupt
+from paystar_async.payouts.channels import BankTransferChannel, WalletChannel
+from paystar_async.payouts.ledger import updates
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.ledger.leases import MAX_CATCH_UP_SECONDS, next_send_time
 from paystar_async.payouts.models import Policy
 from tests.payouts.backends import Backend
-from tests.payouts.bank import PayoutFixture, each, transfers
+from tests.payouts.bank import DEPOSIT, PayoutFixture, each, raising, transfer, transfers, wallet_transfer
+
+OtherLane = tuple[type[BankTransferChannel] | type[WalletChannel], str, str]
 
 
 def call_times(rate: float, arrivals: list[float]) -> list[float]:
@@ -71,6 +75,73 @@ async def test_acquire_send_lease_before_turn_takes_no_lock(backend: Backend, pa
     version = backend.sql("SELECT version FROM paystar_payout_holds WHERE deposit <> ''")
     assert (await payout.worker.step(second)).waits_for is not None
     assert backend.sql("SELECT version FROM paystar_payout_holds WHERE deposit <> ''") == version
+
+
+OTHER_LANES: list[OtherLane] = [
+    (BankTransferChannel, "app-2", DEPOSIT),
+    (BankTransferChannel, "app-1", "0119999999999"),
+    (WalletChannel, "app-1", ""),
+]
+
+
+@pytest.mark.parametrize("lane", OTHER_LANES, ids=["account", "deposit", "product"])
+class TestOtherLane:
+    """Lanes that differ in one thing have turns, places and holds of their own."""
+
+    async def fill(self, backend: Backend, lane: OtherLane, policy: Policy) -> tuple[PayoutFixture, PayoutFixture]:
+        """Return the processes of two lanes with two transfers each."""
+        channel, account, deposit = lane
+        payout = PayoutFixture(backend.ledger(), backend.clock)
+        other = PayoutFixture(backend.ledger(), backend.clock, payout.bank, channel=channel, account=account)
+        values = [
+            wallet_transfer(number) if channel is WalletChannel else transfer(10 + number, deposit=deposit)
+            for number in range(2)
+        ]
+        await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=policy)
+        await insert_batch(other.ledger, other.channel, "c", each(values), policy=policy)
+        return payout, other
+
+    async def test_rate_counts_calls_of_one_lane(self, backend: Backend, lane: OtherLane) -> None:
+        payout, other = await self.fill(backend, lane, Policy(chunk=1, rate=0.5))
+        for sent in (2, 4):
+            for process, batch in ((payout, "b"), (other, "c"), (payout, "b"), (other, "c")):
+                for chunk in await process.chunks(batch):
+                    await process.worker.advance(chunk)
+            assert len(payout.bank.calls) == sent
+            backend.advance_clock(2.001)
+
+    async def test_concurrency_counts_calls_of_one_lane(self, backend: Backend, lane: OtherLane) -> None:
+        payout, other = await self.fill(backend, lane, Policy(chunk=1, concurrency=1))
+        [first, _], [third, _] = await payout.chunks(), await other.chunks("c")
+
+        async def send_other() -> None:
+            payout.bank.on_send = None
+            await other.worker.advance(third)
+
+        payout.bank.on_send = send_other
+        await payout.worker.advance(first)
+        assert len(payout.bank.calls) == 2
+
+    @pytest.mark.parametrize("kind", ["pause", "funds", "suspended"])
+    async def test_hold_of_one_lane_stops_no_other(self, backend: Backend, lane: OtherLane, kind: str) -> None:
+        payout, other = await self.fill(backend, lane, Policy(chunk=1))
+        deposit = lane[2] if lane[1] == "app-1" else None
+        [first, second], [third, fourth] = await payout.chunks(), await other.chunks("c")
+        if kind == "pause":
+            await updates.pause(payout.ledger, "bank", "app-1", DEPOSIT)
+        else:
+            error = InsufficientBalance(9, "no") if kind == "funds" else ApplicationInactive(3, "no")
+            payout.bank.script.append(raising(error))
+            await payout.worker.advance(first)
+        stopped = ["paused_funds" if kind == "funds" else "planned", "planned"]
+        is_stopped_too = kind == "suspended" and other.channel.name == "bank" and lane[1] == "app-1"
+        await other.worker.advance(third)
+        assert await updates.resume(other.ledger, other.channel.name, lane[1], deposit) == 0
+        await other.worker.advance(fourth)
+        for chunk in (first, second):
+            await payout.worker.advance(chunk)
+        assert await payout.states() == stopped
+        assert ("planned" in await other.states("c")) is is_stopped_too
 
 
 OWN = "(SELECT {0} FROM paystar_payout_transfers WHERE track_id = 't-00001')"
