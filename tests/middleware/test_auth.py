@@ -69,6 +69,14 @@ async def settle(paystar: Paystar) -> object:
     return await paystar.transfers.settle(transfers=[transfer("t-1")])
 
 
+async def wallet_settle(paystar: Paystar) -> object:
+    return await paystar.wallet.settle(transfers=[PAYOUT])
+
+
+async def wallet_balance(paystar: Paystar) -> object:
+    return await paystar.wallet.balance()
+
+
 class AuthFixture:
     """A client without retries, its engine, its key store and the server."""
 
@@ -149,11 +157,8 @@ async def test_auth_refreshes_each_key_at_its_own_endpoint() -> None:
     ("call", "variables"),
     [
         (balance, ("PAYSTAR_REFRESH_TOKEN", "PAYSTAR_API_KEY")),
-        (
-            lambda paystar: paystar.wallet.settle(transfers=[PAYOUT]),
-            ("PAYSTAR_WALLET_REFRESH_TOKEN", "PAYSTAR_WALLET_API_KEY"),
-        ),
-        (lambda paystar: paystar.wallet.balance(), ("PAYSTAR_REFRESH_INQUIRY_KEY", "PAYSTAR_INQUIRY_KEY")),
+        (wallet_settle, ("PAYSTAR_WALLET_REFRESH_TOKEN", "PAYSTAR_WALLET_API_KEY")),
+        (wallet_balance, ("PAYSTAR_REFRESH_INQUIRY_KEY", "PAYSTAR_INQUIRY_KEY")),
     ],
 )
 async def test_auth_account_without_key_names_variables(

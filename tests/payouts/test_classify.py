@@ -201,10 +201,10 @@ def test_classify_matching_extra_is_reported(extra: dict[str, object]) -> None:
     assert verdict([entry(extra=extra), entry(extra=extra)]) is Verdict.REPORTED
 
 
-@pytest.mark.parametrize("name", ["hashid", "ref_code"])
-@pytest.mark.parametrize("value", [None, ""])
-def test_classify_entry_without_hashid_is_no_second(name: str, value: Any) -> None:
-    assert verdict([entry(**{name: value}), entry(**{name: "a"})]) is Verdict.REPORTED
+@pytest.mark.parametrize("unknown", [None, ""])
+def test_classify_entry_without_hashid_is_no_second(unknown: str | None) -> None:
+    assert verdict([entry(hashid=unknown), entry(hashid="a")]) is Verdict.REPORTED
+    assert verdict([entry(ref_code=unknown), entry(ref_code="1")]) is Verdict.REPORTED
 
 
 def test_classify_rejected_track_id_is_contradiction() -> None:
