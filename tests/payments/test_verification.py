@@ -189,7 +189,7 @@ async def test_check_stored_order_lost_verify_outlasts_refusals() -> None:
     assert len(sent) == 4
 
 
-async def test_check_already_verified_with_refused_inquiry_is_undecided() -> None:
+async def test_check_already_verified_without_inquiry_is_undecided() -> None:
     result, _ = await check(FakeGateway(verify=[refused(-6)], inquiry=[refused(-2)]), STORED_ORDER)
 
     assert (type(result.outcome), result.settled) == (Undecided, False)
@@ -211,7 +211,7 @@ async def test_check_unproven_verify_with_refused_inquiry_is_undecided(
     assert (type(result.outcome), result.settled) == (Undecided, False)
 
 
-async def test_check_beside_open_payment_without_inquiry_sends_no_verify() -> None:
+async def test_check_beside_open_payment_without_inquiry_is_unsent() -> None:
     """A verify reserves the order: a forged callback would delay the payment that was made."""
     result, sent = await check(FakeGateway(inquiry=[NoResponse("reset")]), STORED_ORDER, is_only_open_attempt=False)
 
@@ -219,7 +219,7 @@ async def test_check_beside_open_payment_without_inquiry_sends_no_verify() -> No
     assert [request.path.rpartition("/")[2] for request in sent] == ["inquiry"]
 
 
-async def test_check_reserved_order_with_refused_inquiry_sends_no_verify() -> None:
+async def test_check_reserved_order_with_refused_inquiry_is_unsent() -> None:
     async def refuse() -> PaymentOutcome:
         return Declined(reason="paid by another payment")
 

@@ -80,7 +80,7 @@ def test_decide_after_check_earliest_transfer_sets_pause() -> None:
 
 
 @pytest.mark.parametrize(("ambiguous_attempts", "refusal"), [(0, "failed"), (1, None)])
-def test_decide_after_send_failed_resend_is_no_refusal(ambiguous_attempts: int, refusal: Refusal | None) -> None:
+def test_decide_after_send_failed_resend_is_no_refusal(ambiguous_attempts: int, refusal: str | None) -> None:
     """A look-up that finds nothing ends a refused transfer as failed; the first attempt may be listed late."""
     transfer = stored_transfer(state=TransferState.SENDING, ambiguous_attempts=ambiguous_attempts)
 
