@@ -52,6 +52,8 @@ class _Library:
         self.errors: tuple[type[Exception], ...] = (
             module.HTTPError,
             module.InvalidURL,
+            # httpcore's own, which httpx does not map: HTTP/2's GOAWAY in the middle of a response.
+            importlib.import_module(name.replace("httpx", "httpcore")).ConnectionNotAvailable,
             OSError,
             ValueError,
             RuntimeError,
@@ -102,6 +104,9 @@ class _SendTracker:
         if event.endswith("send_request_headers.started"):
             if info["request"].method == b"CONNECT":
                 return  # asks a proxy for a tunnel, and holds nothing of the request
+            if self.state is SendState.SENT:
+                # httpcore does so after HTTP/2's GOAWAY; another transport may do so after any error.
+                raise RuntimeError("the library was about to send the request again")
             self._call_before_send()
             self.state = SendState.SENT
         elif event.startswith("connection.connect_") and self.state is SendState.UNKNOWN:

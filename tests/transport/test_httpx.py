@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import anyio.abc
+import httpcore
 import httpx
 import pytest
 import respx
@@ -102,6 +103,7 @@ def failing_transport(problem: Exception) -> httpx.AsyncBaseTransport:
         httpx.TooManyRedirects("x"),
         httpx.ProxyError("x"),
         httpx.StreamClosed(),
+        httpcore.ConnectionNotAvailable(),
         OSError(5, "Input/output error"),
         TimeoutError("canary"),
         UnicodeError("canary"),
@@ -123,6 +125,30 @@ async def test_send_connect_error_after_sending_is_no_response() -> None:
         raise httpx.ConnectError("the second try")
 
     assert type(await send_error(HttpxEngine(transport=httpx.MockTransport(handle)), URL)) is NoResponse
+
+
+async def test_send_http2_goaway_is_not_retried_by_httpcore() -> None:
+    """HTTP/2 lets a server disown a request that it has received; httpcore then sends the request again."""
+    settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+    ok_to_first_stream = b"\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88"
+    goaway_after_first_stream = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00"
+    first_get, second_get = b"\x01\x05\x00\x00\x00\x01", b"\x01\x05\x00\x00\x00\x03"
+
+    async def script(peer: TcpPeer) -> None:
+        await peer.write(settings)
+        received = b""
+        for frame, reply in ((first_get, ok_to_first_stream), (second_get, goaway_after_first_stream)):
+            while frame not in received and (data := await peer.read()):
+                received += data
+            await peer.write(reply)
+
+    async with run_server(script) as server, httpx.AsyncHTTPTransport(http1=False, http2=True) as transport:
+        engine = HttpxEngine(transport=transport)
+        await send(engine, server.url, method="GET")
+        error = await send_error(engine, server.url, method="GET")
+
+    assert type(error) is NoResponse
+    assert (server.received.count(first_get), server.received.count(second_get)) == (1, 1)
 
 
 async def test_send_mock_assertion_error_is_unchanged() -> None:
