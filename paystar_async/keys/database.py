@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from os import PathLike
 
-from paystar_async.errors import SchemaMismatch, StorageError, StorageUnavailable
+from paystar_async.errors import SchemaMismatch, StorageCorrupt, StorageError, StorageUnavailable
 from paystar_async.keys.serialization import StoredKey, parse_stored_key, to_payload, to_record
 from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.runtime.clock import Clock
@@ -166,5 +166,9 @@ def _parse_rows(key: KeyId, rows: list[Row]) -> StoredKey | None:
     for row in rows:
         # SQLite returns bytes from a BLOB, which are no text here, but must not be shown either.
         row["payload"] = Secret(row["payload"]) if isinstance(row["payload"], str) else None
-        return parse_stored_key(key, row)
-    return None
+    if len(rows) > 1:
+        raise StorageCorrupt(
+            f"the {key.realm} key of {key.account} is stored {len(rows)} times, in a table without its primary key",
+            hint="delete the older records, and restore the primary key of paystar_keys",
+        )
+    return parse_stored_key(key, rows[0]) if rows else None
