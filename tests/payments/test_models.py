@@ -11,14 +11,19 @@ from paystar_async.payments.models import (
     ORDER_LIFETIME_SECONDS,
     RECHECK_SECONDS,
     RETRY_SECONDS,
+    VERIFY_IN_FLIGHT_SECONDS,
     VERIFY_MARGIN_SECONDS,
     VERIFY_WINDOW_SECONDS,
     Order,
     OrderStatus,
     PaymentAttempt,
 )
+from paystar_async.payments.outcomes import PaymentOutcome
 from paystar_async.payments.verification_models import VerificationResult
 from tests.payments.shop import Shop
+
+UNPAID = VerificationResult(outcome=Undecided(reason="unpaid"), unpaid=True, may_expire=True)
+UNKNOWN = VerificationResult(outcome=Undecided(reason="no response"))
 
 
 def make_order(*ref_nums: str) -> Order:
@@ -98,6 +103,96 @@ def test_apply_result_after_mismatch_is_noop() -> None:
     order = apply(make_order("ref-1").reserve("ref-1"), "ref-1", mismatch)
 
     assert apply(order, "ref-1", VerificationResult(outcome=Verified(), settled=True)) is order
+
+
+@pytest.mark.parametrize("ref_num", ["ref-1", "ref-2", "unknown"])
+@pytest.mark.parametrize("outcome", [Verified(), Declined(reason="why"), Undecided(reason="why")])
+def test_apply_result_to_verified_order_is_noop(ref_num: str, outcome: PaymentOutcome) -> None:
+    order = make_order("ref-1", "ref-2").reserve("ref-1")
+    order = apply(order, "ref-1", VerificationResult(outcome=Verified(), settled=True))
+
+    assert apply(order, ref_num, VerificationResult(outcome=outcome, settled=True)) is order
+
+
+def test_apply_result_of_unknown_payment_is_noop() -> None:
+    order = make_order("ref-1")
+
+    assert apply(order, "unknown", VerificationResult(outcome=Verified(), settled=True)) is order
+
+
+@pytest.mark.parametrize(
+    ("ref_num", "result", "seconds", "reserved"),
+    [
+        ("ref-1", UNPAID, VERIFY_IN_FLIGHT_SECONDS, "ref-1"),
+        ("ref-1", UNPAID, VERIFY_IN_FLIGHT_SECONDS + 1, None),
+        ("ref-1", UNKNOWN, VERIFY_IN_FLIGHT_SECONDS + 1, "ref-1"),
+        ("ref-2", UNPAID, VERIFY_IN_FLIGHT_SECONDS + 1, "ref-1"),
+    ],
+)
+def test_apply_result_unpaid_frees_order_after_its_verify(
+    ref_num: str, result: VerificationResult, seconds: float, reserved: str | None
+) -> None:
+    """An order that is freed too early can be paid twice."""
+    order = make_order("ref-1", "ref-2").reserve("ref-1")
+
+    assert apply(evolve(order, now=order.now + seconds), ref_num, result).reserved_ref_num == reserved
+
+
+@pytest.mark.parametrize(
+    ("result", "scheduled", "age", "reserved", "state"),
+    [
+        (UNPAID, True, ORDER_LIFETIME_SECONDS, None, OrderStatus.EXPIRED),
+        (UNPAID, True, ORDER_LIFETIME_SECONDS, "ref-2", OrderStatus.EXPIRED),
+        (UNPAID, True, ORDER_LIFETIME_SECONDS, "ref-1", OrderStatus.OPEN),
+        (UNPAID, True, ORDER_LIFETIME_SECONDS - 1, None, OrderStatus.OPEN),
+        (UNPAID, False, ORDER_LIFETIME_SECONDS, None, OrderStatus.OPEN),
+        (UNKNOWN, True, 10 * ORDER_LIFETIME_SECONDS, None, OrderStatus.OPEN),
+    ],
+)
+def test_apply_result_gives_up_only_old_unpaid_payments(
+    result: VerificationResult, scheduled: bool, age: float, reserved: str | None, state: OrderStatus
+) -> None:
+    order = make_order("ref-1", "ref-2")
+    order = evolve(order, now=order.now + age)
+    order = order if reserved is None else order.reserve(reserved)
+
+    attempt = order.apply_result("ref-1", result, scheduled=scheduled, notify_after_seconds=7.0).attempt("ref-1")
+
+    assert attempt is not None
+    assert attempt.state is state
+    assert (attempt.next_check_at is None) is (state is OrderStatus.EXPIRED)
+
+
+def test_apply_result_without_success_of_verify_is_checked_soon() -> None:
+    order = make_order("ref-1")
+    order = evolve(order, now=order.now + CHECK_SCHEDULE_SECONDS[1])
+
+    assert apply(order.reserve("ref-1"), "ref-1", UNKNOWN).next_check_at == order.now + RETRY_SECONDS
+    for relaxed in (apply(order, "ref-1", UNKNOWN), apply(order.reserve("ref-1"), "ref-1", UNPAID)):
+        assert relaxed.next_check_at == 1000.0 + CHECK_SCHEDULE_SECONDS[2]
+    late = evolve(order, now=1000.0 + VERIFY_WINDOW_SECONDS).reserve("ref-1")
+    assert apply(late, "ref-1", UNKNOWN).next_check_at == late.now + RECHECK_SECONDS
+
+
+def test_lease_checks_postpones_due_payments() -> None:
+    order = make_order("ref-1")
+    order = evolve(order, now=order.now + CHECK_SCHEDULE_SECONDS[0]).add_attempt("ref-2", None)
+    assert [attempt.ref_num for attempt in order.due_attempts] == ["ref-1"]
+
+    leased = order.lease_checks(180.0)
+
+    assert leased.due_attempts == []
+    times = [attempt.next_check_at for attempt in leased.attempts]
+    assert times == [order.now + 180.0, order.now + CHECK_SCHEDULE_SECONDS[0]]
+
+
+def test_reserve_ended_payment_opens_it_again() -> None:
+    ended = VerificationResult(outcome=Expired(reason="why"), settled=True)
+    order = apply(make_order("ref-1"), "ref-1", ended).reserve("ref-1")
+
+    assert (order.state, order.reason, order.next_check_at) == (OrderStatus.OPEN, "", order.now + RETRY_SECONDS)
+    due = evolve(make_order("ref-1"), now=1001.0 + CHECK_SCHEDULE_SECONDS[0]).reserve("ref-1")
+    assert [attempt.ref_num for attempt in due.due_attempts] == ["ref-1"]
 
 
 def test_notification_failed_backs_off_exponentially() -> None:

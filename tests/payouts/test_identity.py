@@ -2,13 +2,14 @@
 
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from paystar_async.errors import StorageError, StorageUnavailable
+from paystar_async.errors import SchemaMismatch, StorageError, StorageUnavailable
 from paystar_async.payouts import worker
 from paystar_async.payouts.dispatcher import DueQueue
 from paystar_async.payouts.identity import LedgerIdentity
@@ -240,6 +241,38 @@ async def test_open_interrupted_origin_is_read_again(backend: Backend, monkeypat
     await queries.batches(ledger)
     assert ledger.identity.origin
     await database.aclose()
+
+
+async def test_open_without_origin_continues(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a server that is no PostgreSQL, and speaks its protocol."""
+    database = backend.database()
+    payout = PayoutFixture(LedgerDatabase(database, clock=backend.clock), backend.clock)
+    fetch = database.fetch
+
+    async def without_origin(sql: str, parameters: Parameters = NONE) -> Sequence[Row]:
+        if ":origin" in sql:
+            raise SchemaMismatch("the function does not exist")
+        return await fetch(sql, parameters)
+
+    monkeypatch.setattr(database, "fetch", without_origin)
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
+    await payout.worker.advance((await payout.chunks())[0])
+    assert await payout.states() == ["success"]
+    assert "does not report its timeline" in caplog.text
+    await database.aclose()
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM {0}", "UPDATE {0} SET value = 'other'"])
+async def test_open_other_identity_is_refused(backend: Backend, payout: PayoutFixture, change: str) -> None:
+    """Another ledger was restored into the same database, and a statement failed meanwhile."""
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
+    [chunk] = await payout.chunks()
+    backend.sql(f"{change.format('paystar_payout_settings')} WHERE name = 'identity'")
+    with pytest.raises(StorageError, match="no_such_table"):
+        await payout.ledger.fetch("SELECT * FROM no_such_table")
+    await assert_refuses(payout, chunk, "replaced by another")
 
 
 @pytest.mark.parametrize("table", ["paystar_payout_chunks", "paystar_payout_holds"])

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from paystar_async.errors import InvalidValue
+from paystar_async.errors import InvalidValue, NoResponse
 from paystar_async.models.transfers import Settlement, TransferStatus
+from paystar_async.payouts.classify import Classification, Verdict
 from paystar_async.payouts.ledger import observations, queries
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy, TransferState
@@ -171,3 +172,28 @@ async def test_apply_observations_mismatch_needs_review(payout: PayoutFixture) -
     [record] = await observations.apply_observations(payout.ledger, payout.channel, [entry_of("t-00000", "pending")])
     assert record.state is TransferState.PENDING
     assert [chunk_id for chunk_id, _ in await payout.worker.due()] == await payout.chunks()
+
+
+@pytest.mark.parametrize(
+    ("change", "attempt", "refusal"),
+    [
+        ("attempt = 1", 1, "failed"),
+        ("attempt = 1", 2, None),
+        ("attempt = 2", 1, None),
+        ("state = 'pending'", 1, None),
+        ("ambiguous_attempts = 1", 1, None),
+    ],
+)
+async def test_apply_late_response_failure_is_of_one_attempt(
+    backend: Backend, payout: PayoutFixture, change: str, attempt: int, refusal: str | None
+) -> None:
+    """A transfer that is marked as refused has failed as soon as the bank does not list it."""
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)))
+    payout.bank.script.append(raising(NoResponse("no response")))
+    [chunk] = await payout.chunks()
+    await payout.worker.advance(chunk)
+    backend.sql(f"UPDATE paystar_payout_transfers SET {change} WHERE track_id = 't-00000'")
+    failed = Classification(verdict=Verdict.REPORTED, settlement=entry_of("t-00000", "failed"))
+    await observations.apply_late_response(payout.ledger, payout.channel, {"t-00000": failed}, {"t-00000": attempt})
+    stored = backend.sql("SELECT refusal FROM paystar_payout_transfers ORDER BY track_id")
+    assert [row[0] for row in stored] == [refusal, None]
