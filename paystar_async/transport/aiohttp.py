@@ -125,6 +125,7 @@ class _UnreadBytesDetector(asyncio.Protocol):
         self._head = self._end = b""
         self._size = 0
         self._is_idle = self.has_unread = self._is_broken = False
+        self.content: aiohttp.StreamReader | None = None
 
     def start_request(self, connection: "Connection") -> None:
         """Record that a request uses the connection until aiohttp releases the connection."""
@@ -165,6 +166,9 @@ class _UnreadBytesDetector(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_broken = exc is not None
         self._protocol.connection_lost(exc)
+        # After bytes that are no chunk aiohttp closes the connection, and leaves the reader waiting for the timeout.
+        if self.content is not None and not self.content.is_eof():
+            self.content.set_exception(aiohttp.ClientConnectionError("not a complete response"))
 
     def pause_writing(self) -> None:
         self._protocol.pause_writing()
@@ -291,6 +295,8 @@ class AiohttpEngine:
             middlewares=(tracker.send_once,),
             proxy=self._proxy.reveal() if self._proxy is not None else None,
         ) as response:
+            if tracker.detector is not None:
+                tracker.detector.content = response.content
             received_headers, body = _headers(response), await _read(response)
             is_cut = tracker.detector is not None and tracker.detector.is_cut()
             # aiohttp returns a body still in another transfer encoding.

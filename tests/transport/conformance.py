@@ -136,6 +136,14 @@ async def reset_in_a_response_without_length(peer: TcpPeer) -> None:
     peer.reset()
 
 
+async def respond_with_an_invalid_chunk_later(peer: TcpPeer) -> None:
+    await peer.read_request()
+    await peer.write(OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
+    await asyncio.sleep(0.01)  # so that the response has begun
+    await peer.write(b"zz\r\n")
+    await asyncio.sleep(60)
+
+
 async def close_after_reading(peer: TcpPeer) -> None:
     await peer.read_request()
 
@@ -209,6 +217,7 @@ BROKEN_RESPONSES: dict[str, Script] = {
     "half the chunks": respond_with(OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"),
     "an invalid chunk": respond_with(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n"),
     "an unknown transfer encoding": respond_with(OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"),
+    "an invalid chunk later": respond_with_an_invalid_chunk_later,
     "invalid gzip": respond_with(OK + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"),
     "half a gzip": respond_with(
         OK + b"Content-Encoding: gzip\r\nContent-Length: 20\r\n\r\n", gzip.compress(b"{}" * 9)[:9]
