@@ -109,8 +109,16 @@ async def test_plan_hidden_row_is_refused(attributes: str, tmp_path: Path) -> No
     assert [str(bad) for bad in result.bad] == ["row 2: the row is hidden or filtered out: show it, or delete it"]
 
 
-async def test_plan_hidden_column_is_refused(tmp_path: Path) -> None:
-    before = '<cols><col min="3" max="3" hidden="1"/></cols>'
+async def test_plan_row_hidden_by_default_is_refused(tmp_path: Path) -> None:
+    rows_are_hidden = '<sheetFormatPr zeroHeight="1"/>'
+    result = await plan(write_row(tmp_path / "a.xlsx", {}, before=rows_are_hidden))
+    assert str(result.bad[0]).startswith("row 2: the row is hidden")
+    assert (await plan(write_row(tmp_path / "b.xlsx", {}, 'hidden="0"', before=rows_are_hidden))).ok
+
+
+@pytest.mark.parametrize("attribute", ['hidden="1"', 'width="0"'])
+async def test_plan_hidden_column_is_refused(attribute: str, tmp_path: Path) -> None:
+    before = f'<cols><col min="3" max="3" {attribute}/></cols>'
     with pytest.raises(InvalidValue, match=r"column C \(destination_account\) is hidden"):
         await plan(write_row(tmp_path / "a.xlsx", {}, before=before))
 
@@ -167,6 +175,22 @@ async def test_plan_disk_error_in_workbook_is_refused(tmp_path: Path, monkeypatc
 async def test_plan_repeated_row_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="row 1 twice"):
         await plan(write_row(tmp_path / "a.xlsx", {}, 'r="1"'))
+
+
+@pytest.mark.parametrize("reference", ["A2", "B3"])
+async def test_plan_cell_twice_or_of_other_row_is_refused(reference: str, tmp_path: Path) -> None:
+    second = cell(row()["deposit"]).replace("<c ", f'<c r="{reference}" ')
+    with pytest.raises(InvalidValue, match="a cell twice or out of order in row 2"):
+        await plan(write_row(tmp_path / "a.xlsx", {"deposit": second}))
+
+
+async def test_plan_two_parts_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Programs differ in which of the two they show."""
+    path = write_row(tmp_path / "a.xlsx", {})
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("xl/worksheets/s.xml", b"")
+    with pytest.raises(InvalidValue, match="two parts of the same name"):
+        await plan(path)
 
 
 async def test_plan_document_type_is_refused(tmp_path: Path) -> None:
