@@ -186,8 +186,8 @@ def outcome_of(track_id: str, entries: Sequence[Settlement]) -> Outcome:
     if TransferStatus.PENDING in undecided:
         return Pending(track_id=track_id, reason="the bank has not decided")
     if undecided:
-        return Unknown(track_id=track_id, reason=f'the bank says "{mask_text(undecided[0].value)}"')
-    return Failed(track_id=track_id, reason=mask_text(entries[0].message or "the bank says it failed"))
+        return Unknown(track_id=track_id, reason=f'the bank reports "{mask_text(undecided[0].value)}"')
+    return Failed(track_id=track_id, reason=mask_text(entries[0].message or "the bank reports that it failed"))
 
 
 class Waiters:

@@ -163,7 +163,7 @@ def test_poll_interval_pause_is_bounded(polls: int, seed: int) -> None:
     ("status", "kind", "reason"),
     [
         ("pending", Pending, "the bank has not decided, after 20 s"),
-        ("queued", Unknown, 'the bank says "queued", after 20 s'),
+        ("queued", Unknown, 'the bank reports "queued", after 20 s'),
         (None, Unknown, "the bank does not list the transfer, after 20 s"),
     ],
 )

@@ -20,7 +20,7 @@ class ReadOnlyKeyStore(MemoryKeyStore):
         self._store = store
 
     async def load(self, key: KeyId) -> KeyRecord | None:
-        """Return the stored record without its refresh token; a record in memory if there is none, or None."""
+        """Return the stored record without its refresh token, or else the record in memory, or None."""
         stored = await self._store.load(key)
         return await super().load(key) if stored is None else evolve(stored, refresh_token=None)
 

@@ -28,7 +28,7 @@ DEFAULT_TIMEOUT_SECONDS = 5.0
 _FIELDS = ("version", "owner", "lease_expires_at", "refresh_rejected", "payload")
 # Compare and set in one step. The payloads are compared as well as the versions, so that a recreated record is never
 # taken for the record that was read. Leases are measured by the server's clock; a lease longer than ``ttl`` was
-# acquired before that clock was set back, and counts as expired. A record that somebody gave an expiry loses it.
+# acquired before that clock was set back, and counts as expired. An expiry that was set from outside is removed.
 _CHANGE = """
 local version, payload, owner, ttl, new, rejected = unpack(ARGV)
 local stored = redis.call('HMGET', KEYS[1], 'version', 'payload', 'owner', 'lease_expires_at', 'refresh_rejected')

@@ -266,7 +266,7 @@ async def test_open_without_origin_continues(
 
 @pytest.mark.parametrize("change", ["DELETE FROM {0}", "UPDATE {0} SET value = 'other'"])
 async def test_open_other_identity_is_refused(backend: Backend, payout: PayoutFixture, change: str) -> None:
-    """Another ledger was restored into the same database, and a statement failed meanwhile."""
+    """Another ledger was restored into the same database, and a statement failed before the check."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     [chunk] = await payout.chunks()
     backend.sql(f"{change.format('paystar_payout_settings')} WHERE name = 'identity'")
