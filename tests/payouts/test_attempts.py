@@ -174,6 +174,22 @@ async def test_apply_observations_paid_failure_needs_review(backend: Backend, pa
     assert await payout.states() == ["needs_review"]
 
 
+async def test_apply_observations_other_name_ends_no_review(backend: Backend, payout: PayoutFixture) -> None:
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
+    payout.bank.script.append(responding(entry("pending", "first")))
+    await payout.worker.advance((await payout.chunks())[0])
+    for _ in range(2):
+        await observations.apply_observations(payout.ledger, payout.channel, [entry("success", "second")])
+        assert await payout.states() == ["needs_review"]
+
+
+async def test_apply_observations_same_state_is_noop(backend: Backend, payout: PayoutFixture) -> None:
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
+    await fail_transfer(payout, backend, (await payout.chunks())[0])
+    assert await observations.apply_observations(payout.ledger, payout.channel, [entry("failed", "first")]) == []
+    assert await payout.states() == ["failed"]
+
+
 async def test_apply_observations_masked_merges_entries(payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each([transfer(0, destination_account="6037990000000006")]))
     payout.bank.script.append(responding(entry("success")))

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from paystar_async.errors import InvalidResponse, NoResponse
+from paystar_async.errors import InsufficientBalance, InvalidResponse, NoResponse
 from paystar_async.listing import PAGE_SIZE
 from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
 from paystar_async.payouts.channels import WalletChannel
-from paystar_async.payouts.ledger import queries
+from paystar_async.payouts.ledger import queries, updates
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy
 from tests.payouts.backends import Backend
@@ -94,6 +94,27 @@ async def test_advance_recovered_list_ends_at_decided_transfer(backend: Backend,
     await run_due_chunks(restart(payout, backend))
     assert list_requests(payout) == [(0, PAGE_SIZE)]
     assert await payout.states("b") == ["success"] * 2
+
+
+async def test_advance_recovered_list_covers_paused_transfers(backend: Backend, payout: PayoutFixture) -> None:
+    """A later walk ends where this walk began, so that a transfer that waits for money is looked up by now."""
+    values = transfers(PAGE_SIZE + 3)
+    await insert_batch(payout.ledger, payout.channel, "old", each(values[:1]))
+    payout.bank.execute(values[:-2])  # the first of them by a process whose records were lost
+    backend.advance_clock(10)
+    await insert_batch(payout.ledger, payout.channel, "middle", each(values[-2:-1]))
+    await payout.worker.advance((await payout.chunks("middle"))[0])
+    payout.bank.script.append(raising(InsufficientBalance(9, "no money")))
+    await payout.worker.advance((await payout.chunks("old"))[0])
+    assert await payout.states("old") == ["paused_funds"]
+    backend.advance_clock(10)
+    await insert_batch(payout.ledger, payout.channel, "new", each(values[-1:]))
+    other = restart(payout, backend)
+    await run_due_chunks(other)
+    await updates.resume(other.ledger, "bank", "app-1")
+    await run_due_chunks(other)
+    assert await payout.states("old") == await payout.states("new") == ["success"]
+    assert set(payout.bank.executed.values()) == {1}
 
 
 @pytest.mark.parametrize(("look_before_send", "count"), [("always", 1), ("never", 0)])
