@@ -81,6 +81,36 @@ def test_apply_result_settled_ends_attempt_and_frees_order(
     assert order.outcome("ref-1") == outcome
 
 
+def test_apply_result_settled_keeps_order_reserved_for_other() -> None:
+    order = make_order("ref-1", "ref-2").reserve("ref-1")
+    order = apply(order, "ref-2", VerificationResult(outcome=Cancelled(), settled=True))
+
+    assert (order.state, order.reserved_ref_num) == (OrderStatus.OPEN, "ref-1")
+
+
+def test_apply_result_verified_without_reservation_is_verified() -> None:
+    order = apply(make_order("ref-1"), "ref-1", VerificationResult(outcome=Verified(), settled=True))
+
+    assert (order.state, order.reserved_ref_num) == (OrderStatus.VERIFIED, "ref-1")
+
+
+def test_apply_result_unpaid_opens_the_verify_window_again() -> None:
+    order = evolve(make_order("ref-1"), now=1000.0 + VERIFY_WINDOW_SECONDS)
+    for checked_at, last_unpaid_at in ((1500.0, 1500.0), (1400.0, 1500.0)):
+        order = apply(order, "ref-1", evolve(UNPAID, checked_at=checked_at))
+        assert [attempt.last_unpaid_at for attempt in order.attempts] == [last_unpaid_at]
+    order = apply(order, "ref-1", evolve(UNKNOWN, checked_at=1600.0))
+    assert [attempt.last_unpaid_at for attempt in order.attempts] == [1500.0]
+
+
+def test_add_attempt_of_same_ref_num_replaces_it() -> None:
+    assert [attempt.ref_num for attempt in make_order("ref-1", "ref-2", "ref-1").attempts] == ["ref-2", "ref-1"]
+
+
+def test_claim_notification_postpones_it() -> None:
+    assert make_order("ref-1").claim_notification(5.0).notify_at == 1005.0
+
+
 def test_apply_result_verified_declines_other_attempts() -> None:
     order = make_order("ref-1", "ref-2").reserve("ref-1")
     order = apply(order, "ref-1", VerificationResult(outcome=Verified(), settled=True))
