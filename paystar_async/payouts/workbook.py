@@ -21,8 +21,8 @@ from paystar_async.payouts.number_formats import read_formats
 
 MAX_PART_BYTES = 256 * 2**20
 """Limit of one unpacked part of a workbook."""
-MAX_TEXT_CHARACTERS = 32_767
-"""Characters a cell can hold in any spreadsheet."""
+MAX_TEXT_CHARACTERS = 7 * 32_767
+"""Characters of an XML element; a cell can hold 32,767, each of which may be written as ``_x000D_``."""
 MAX_COLUMNS, MAX_ROWS = 16_384, 1_048_576
 MAX_EXACT_NUMBER = 10**15
 """Spreadsheets keep 15 digits of a number."""
@@ -227,7 +227,7 @@ def _parse(stream: IO[bytes]) -> Iterator[Event]:
 
     def characters(data: str) -> None:
         text.append(data)
-        if len(text) > MAX_TEXT_CHARACTERS:
+        if sum(map(len, text)) > MAX_TEXT_CHARACTERS:
             raise DamagedWorkbook("a cell whose text is too long")
 
     def refuse(*_: object) -> None:

@@ -198,6 +198,11 @@ async def test_plan_document_type_is_refused(tmp_path: Path) -> None:
         await plan(write_row(tmp_path / "a.xlsx", {}, prolog='<!DOCTYPE x [<!ENTITY e "1">]>'))
 
 
+async def test_plan_oversized_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="a cell whose text is too long"):
+        await plan(write_row(tmp_path / "a.xlsx", {"destination_firstname": cell("a" * 230_000)}))
+
+
 async def test_plan_oversized_part_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("paystar_async.payouts.workbook.MAX_PART_BYTES", 500)
     with pytest.raises(InvalidValue, match="too large"):
