@@ -7,6 +7,8 @@ import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
+from attrs import define, field
+
 from paystar_async.cli.console import print_error
 
 EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND = 126, 127
@@ -30,18 +32,19 @@ def run_command(command: Sequence[str], variables: Mapping[str, str | None]) -> 
     names = set(os.environ) - set(variables)
     environment = {name: os.environ[name] for name in names}
     environment |= {name: value for name, value in variables.items() if value is not None}
-    try:
-        process = subprocess.Popen(command, env=environment)  # noqa: S603 - the user's own command
-    except OSError as error:
-        print_error(f"{command[0]} cannot be run: {error.strerror or type(error).__name__}", hint="see --help")
-        return EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_NOT_EXECUTABLE
-    try:
-        with _signals_forwarded_to(process):
+    with _signals_caught() as signals:  # from before the start: a signal must not end this process alone
+        try:
+            process = subprocess.Popen(command, env=environment)  # noqa: S603 - the user's own command
+        except OSError as error:
+            print_error(f"{command[0]} cannot be run: {error.strerror or type(error).__name__}", hint="see --help")
+            return EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_NOT_EXECUTABLE
+        signals.forward_to(process)
+        try:
             status = _wait(process)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
     return status if status >= 0 else SIGNAL_STATUS_BASE - status
 
 
@@ -53,19 +56,35 @@ def _wait(process: "subprocess.Popen[bytes]") -> int:
             return process.wait(_WAIT_SECONDS)
 
 
-@contextmanager
-def _signals_forwarded_to(process: "subprocess.Popen[bytes]") -> Generator[None]:
-    def forward(number: int, _: object) -> None:
-        if signal.Signals(number).name not in _TERMINAL_SIGNALS or not _is_in_foreground():
+@define
+class _CaughtSignals:
+    """The signals of this process, which its command gets as soon as it runs."""
+
+    _received: list[int] = field(factory=list[int])
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    def handle(self, number: int, _: object) -> None:
+        if self._process is None:
+            self._received.append(number)
+        elif signal.Signals(number).name not in _TERMINAL_SIGNALS or not _is_in_foreground():
+            self._process.send_signal(number)
+
+    def forward_to(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+        for number in self._received:
             process.send_signal(number)
 
+
+@contextmanager
+def _signals_caught() -> Generator[_CaughtSignals]:
+    signals = _CaughtSignals()
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
+        yield signals
         return
     numbers = [number for name in _FORWARDED_SIGNALS if (number := getattr(signal, name, None)) is not None]
-    previous = {number: signal.signal(number, forward) for number in numbers}
+    previous = {number: signal.signal(number, signals.handle) for number in numbers}
     try:
-        yield
+        yield signals
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

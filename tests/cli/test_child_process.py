@@ -107,6 +107,23 @@ def test_sandbox_command_receives_signals() -> None:
 
 
 @pytest.mark.usefixtures("interruptible")
+def test_signal_while_command_starts_is_forwarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = subprocess.Popen
+
+    def create_and_interrupt(*arguments: Any, **options: Any) -> "subprocess.Popen[bytes]":
+        process = create(*arguments, stdout=subprocess.PIPE, **options)
+        assert process.stdout is not None
+        with process.stdout:
+            assert process.stdout.readline() == b"ready\n"
+        signal.raise_signal(signal.SIGINT)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", create_and_interrupt)
+    code = "import signal; signal.signal(signal.SIGINT, lambda *_: exit(7)); print('ready', flush=True); signal.pause()"
+    assert run_command(python(code), {}) == 7
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_sandbox_command_in_terminal_is_interrupted_once() -> None:
     """A terminal sends Ctrl-C to both processes; a second one would stop a server before its requests are done."""
     terminal, side = pty.openpty()
