@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def test_sandbox_command_receives_signals() -> None:
 
 @pytest.mark.usefixtures("interruptible")
 def test_signal_while_command_starts_is_forwarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    create = subprocess.Popen
+    create: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
 
     def create_and_interrupt(*arguments: Any, **options: Any) -> "subprocess.Popen[bytes]":
         process = create(*arguments, stdout=subprocess.PIPE, **options)
