@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -108,7 +108,7 @@ def test_sandbox_command_receives_signals() -> None:
 
 @pytest.mark.usefixtures("interruptible")
 def test_signal_while_command_starts_is_forwarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    create: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
+    create = cast("Callable[..., subprocess.Popen[bytes]]", subprocess.Popen)
 
     def create_and_interrupt(*arguments: Any, **options: Any) -> "subprocess.Popen[bytes]":
         process = create(*arguments, stdout=subprocess.PIPE, **options)
